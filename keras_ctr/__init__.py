@@ -1,0 +1,26 @@
+"""Click-through-rate models for Keras 3: one zoo on TensorFlow, JAX and PyTorch.
+
+>>> keras_ctr.zoo.get("deres").name
+'deres'
+"""
+
+from keras_ctr import _backend, datasets
+from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
+
+__version__ = "0.1.0"
+
+__all__ = ["Categorical", "Numeric", "Schema", "Sequence", "datasets"]
+
+if _backend.choose():
+    from keras_ctr import layers, losses, metrics, recipes, zoo
+
+    __all__ += ["layers", "losses", "metrics", "recipes", "zoo"]
+else:  # data can be prepared where no backend is installed
+
+    def __getattr__(name):
+        if name in ("layers", "losses", "metrics", "recipes", "zoo"):
+            raise ImportError(
+                f"keras_ctr.{name} needs a backend. Install one of them: "
+                "`pip install keras-ctr[jax]`, `[tensorflow]` or `[torch]`."
+            )
+        raise AttributeError(f"module 'keras_ctr' has no attribute {name!r}")

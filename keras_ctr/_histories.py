@@ -1,0 +1,37 @@
+"""Histories: ragged lists as one flat series of events, and back as a right-aligned array."""
+
+import numpy as np
+
+
+def events(column, sequence, whole=False):
+    """The events of all histories in one series, and the row each belongs to.
+
+    Unless `whole`, only the `length` events that `keep` selects are returned.
+    """
+    import polars as pl
+
+    if column.dtype == pl.String:
+        column = column.set(column == "", None).str.split(sequence.separator)
+    elif column.dtype == pl.Null:
+        column = column.cast(pl.List(pl.String))
+    elif isinstance(column.dtype, pl.Array):
+        column = column.arr.to_list()
+    elif column.dtype != pl.List:
+        raise ValueError(
+            f"Column {sequence.name!r} must hold lists, or text joined by "
+            f"{sequence.separator!r}. Received: {column.dtype}"
+        )
+    if not whole:
+        end = column.list.tail if sequence.keep == "last" else column.list.head
+        column = end(sequence.length)
+    lengths = column.list.len().fill_null(0)
+    rows = np.repeat(np.arange(len(column)), lengths.to_numpy())
+    return column.filter(lengths > 0).list.explode(), rows
+
+
+def right_aligned(ids, rows, height, length):
+    """Packs the ids of all histories to `(height, length)`, newest last, zeros on the left."""
+    packed = np.zeros((height, length), "int32")
+    ends = np.searchsorted(rows, rows, side="right")  # where the history of each event ends
+    packed[rows, length - ends + np.arange(len(rows))] = ids
+    return packed

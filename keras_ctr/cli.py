@@ -1,0 +1,315 @@
+"""`keras-ctr`: list, info, prepare, train, evaluate and predict from the command line."""
+
+import csv
+import json
+import os
+import pathlib
+import sys
+import time
+import tomllib
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import keras_ctr
+from keras_ctr import datasets
+from keras_ctr.schema import unknown
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Click-through-rate models for Keras 3. The backend is chosen by KERAS_BACKEND.",
+)
+console = Console()
+
+# Keras loads its backend on import, which takes seconds: commands that need none stay quick by
+# importing `keras` and the zoo inside.
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+Data = Annotated[str, typer.Option(help="Name of a data set, a prepared folder, or a file.")]
+Root = Annotated[str | None, typer.Option(help="Folder of the raw files of a known data set.")]
+Label = Annotated[str | None, typer.Option(help="Label column, where DATA is your own file.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="Option of the data set, as name=value.")
+]
+
+
+@app.command("list")
+def list_models(
+    group: Annotated[str | None, typer.Option(help="Only the models of this group.")] = None,
+    as_json: Json = False,
+):
+    """Lists the models of the zoo and the data sets."""
+    models = [keras_ctr.zoo.info(name) for name in keras_ctr.zoo.names(group)]
+    if as_json:
+        return _print_json({"models": models, "datasets": datasets.names()})
+    table = Table("model", "idea", title="Models")
+    for model in models:
+        table.add_row(model["name"], model["summary"])
+    console.print(table)
+    console.print("Data sets: " + ", ".join(datasets.names()))
+
+
+@app.command()
+def info(model: str, as_json: Json = False):
+    """Shows what a model is: idea, arguments with their defaults, source."""
+    found = keras_ctr.zoo.info(model)
+    if as_json:
+        return _print_json(found)
+    console.print(f"[bold]{found['name']}[/bold]  {found['class']}")
+    console.print(found["summary"] + "\n")
+    table = Table("argument", "default")
+    for name, default in found["arguments"].items():
+        table.add_row(name, repr(default))
+    console.print(table)
+    console.print(found["reference"])
+
+
+@app.command()
+def prepare(
+    data: Annotated[str, typer.Argument(help="Name of a data set, or a file.")],
+    root: Root = None,
+    label: Label = None,
+    out: Annotated[str | None, typer.Option(help="Folder to write; default: the cache.")] = None,
+    on_bad_rows: Annotated[str, typer.Option(help="error or skip")] = "error",
+    option: Options = None,
+    as_json: Json = False,
+):
+    """Encodes raw files to a folder of shards, once. Needs no backend."""
+    options = _assignments(option) | ({"label": label} if label else {})
+    folder = datasets.prepare(data, root, out, on_bad_rows=on_bad_rows, **options)
+    _show({"folder": str(folder)}, as_json)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="Name of a model: see `keras-ctr list`.")],
+    data: Data,
+    root: Root = None,
+    label: Label = None,
+    recipe: Annotated[str, typer.Option(help="How to train: quick or bars.")] = "quick",
+    config: Annotated[str | None, typer.Option(help="TOML file: recipe, epochs, [model].")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Option("--set", help="Argument of the model, as name=value.")
+    ] = None,
+    option: Options = None,
+    epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
+    seed: Annotated[int, typer.Option(help="Fixes initial weights and the order of rows.")] = 0,
+    save: Annotated[str | None, typer.Option(help="Write the trained model to this file.")] = None,
+    results: Annotated[str | None, typer.Option(help="Append a row to this CSV file.")] = None,
+    as_json: Json = False,
+):
+    """Trains a model, then evaluates it on the test split."""
+    import keras
+
+    keras_ctr.zoo.info(model)  # a wrong name is reported before data are read
+    settings = _read_config(config)
+    recipe = settings.get("recipe", recipe)
+    recipe_ = keras_ctr.recipes.get(recipe, data=data)
+    loading = _assignments(option) | ({"label": label} if label else {})
+    train_data, valid, test = datasets.load(data, root, **loading)
+    batch_size = batch_size or recipe_.batch_size
+    train_data = train_data.with_options(batch_size=batch_size, seed=seed)
+    valid, test = (part and part.with_options(batch_size=batch_size) for part in (valid, test))
+    if valid is None or test is None:
+        raise ValueError("Training needs a validation and a test split: leave neither at 0.")
+
+    keras.utils.set_random_seed(seed)
+    net = recipe_.get(model, **settings.get("model", {}) | _assignments(arguments))
+    started = time.perf_counter()
+    history = recipe_.fit(
+        net,
+        train_data,
+        valid,
+        epochs=epochs or settings.get("epochs") or recipe_.epochs,
+        verbose=0 if as_json else "auto" if sys.stdout.isatty() else 2,
+    )
+    seconds = time.perf_counter() - started
+    row = {
+        "model": model,
+        "data": pathlib.Path(data).name,
+        "recipe": recipe,
+        "seed": seed,
+        "backend": keras.backend.backend(),
+        **_rounded(net.evaluate(test, return_dict=True, verbose=0), ("auc", "logloss")),
+        "val_auc": round(max(history.history["val_auc"]), 6),
+        "epochs": len(history.epoch),
+        "parameters": net.count_params(),
+        "rows_per_s": round(len(history.epoch) * train_data.num_rows / seconds),
+        "seconds": round(seconds, 1),
+        **_versions(),
+    }
+    if save:
+        net.save(save)
+    if results:
+        _append(results, row)
+    _show(row, as_json)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A .keras file.")],
+    data: Data,
+    root: Root = None,
+    split: Annotated[str, typer.Option(help="train, valid or test")] = "test",
+    option: Options = None,
+    as_json: Json = False,
+):
+    """Evaluates a saved model on a split of a data set, or on a file of raw rows with labels."""
+    net = keras_ctr.zoo.load(model)
+    if data in datasets.names() or pathlib.Path(data).is_dir():
+        if split not in ("train", "valid", "test"):
+            raise unknown("split", split, ("train", "valid", "test"))
+        parts = datasets.load(data, root, **_assignments(option))
+        rows = parts[("train", "valid", "test").index(split)]
+        result = net.evaluate(rows, return_dict=True, verbose=0)
+    else:
+        arrays = _encoded(net, data)
+        if "label" not in arrays:
+            raise ValueError(f"Evaluation needs the label column {net.schema.label!r} in {data}.")
+        batch = {key: arrays[key] for key in net.schema.shapes()}
+        result = net.evaluate(batch, arrays["label"], return_dict=True, verbose=0)
+    _show(_rounded(result, result), as_json)
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="A .keras file.")],
+    rows: Annotated[str, typer.Argument(help="File of raw rows: CSV or parquet.")],
+    output: Annotated[
+        str | None, typer.Option(help="CSV or parquet file to write; default: standard output.")
+    ] = None,
+):
+    """Predicts the click probability of every row of a file, in its order."""
+    import polars as pl
+
+    net = keras_ctr.zoo.load(model)
+    arrays = _encoded(net, rows)
+    batch = {key: arrays[key] for key in net.schema.shapes()}
+    probabilities = net.predict(batch, verbose=0)[:, 0]
+    frame = pl.DataFrame({"probability": probabilities})
+    if output is None:
+        sys.stdout.write(frame.write_csv())
+    elif output.endswith(".parquet"):
+        frame.write_parquet(output)
+    else:
+        frame.write_csv(output)
+
+
+def main():
+    """Entry point: a user's mistake is one line on standard error, not a traceback."""
+    try:
+        app()
+    except (ValueError, OSError, ImportError) as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+def _encoded(net, path):
+    """Encodes a file of raw rows with the model's own encoder; returns packed arrays."""
+    import numpy as np
+
+    from keras_ctr.datasets._progress import Progress
+
+    if net.encoder is None:
+        raise ValueError("This model was trained on packed arrays: it has no encoder for raw rows.")
+    parts = []
+    with Progress(f"Reading {pathlib.Path(path).name}", os.path.getsize(path)) as progress:
+        done = 0
+        for frame in datasets.read_frames(path, net.encoder, progress=progress.advance):
+            parts.append(net.encoder.encode(frame, first_row=done))
+            done += len(frame)
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _read_config(path):
+    if path is None:
+        return {}
+    with open(path, "rb") as file:
+        settings = tomllib.load(file)
+    for key in settings:
+        if key not in ("recipe", "epochs", "model"):
+            raise unknown(f"key of {path}:", key, ("recipe", "epochs", "model"))
+    return settings
+
+
+def _assignments(pairs):
+    """`["a=1", "b=x"]` -> `{"a": 1, "b": "x"}`; values are read as JSON where they are JSON."""
+    values = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"Options are written name=value. Received: {pair}")
+        try:
+            values[name] = json.loads(value)
+        except json.JSONDecodeError:
+            values[name] = value
+    return values
+
+
+def _versions():
+    import importlib.metadata
+
+    import keras
+
+    backend = keras.backend.backend()
+    package = {"tensorflow": "tensorflow"}.get(backend, backend)
+    found = {"keras": keras.__version__, "keras_ctr": keras_ctr.__version__}
+    for name in (package, f"{package}-cpu"):
+        try:
+            found["backend_version"] = importlib.metadata.version(name)
+            break
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {**found, "hardware": _hardware()}
+
+
+def _hardware():
+    """Processor, and how many of its cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        import platform
+
+        name = platform.processor() or platform.machine()
+    return f"{name}, {cores} cores"
+
+
+def _append(path, row):
+    """Appends a row to a CSV file, whose header the first row writes."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists() or not path.stat().st_size
+    if not new:
+        with open(path, newline="") as file:
+            header = next(csv.reader(file))
+        if header != list(row):
+            raise ValueError(f"{path} has other columns: {header}. Received: {list(row)}")
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _rounded(values, keys):
+    return {key: round(values[key], 6) for key in keys}
+
+
+def _show(row, as_json):
+    if as_json:
+        return _print_json(row)
+    table = Table("", "", show_header=False)
+    for key, value in row.items():
+        table.add_row(key, str(value))
+    console.print(table)
+
+
+def _print_json(value):
+    print(json.dumps(value, indent=2, default=str))

@@ -1,0 +1,214 @@
+"""Data sets: `load` a known one, a file or a folder; `from_pandas` takes a data frame.
+
+    train, valid, test = keras_ctr.datasets.load("frappe_x1", root="folder of its raw files")
+
+Each is a `Dataset`, a `keras.utils.PyDataset` that knows its schema. Raw files are encoded once, to
+a folder of memory-mapped shards in the cache. `SOURCES` is the table of contents.
+"""
+
+import importlib
+from pathlib import Path
+
+from keras_ctr.schema import unknown
+
+SOURCES = {
+    "synthetic": "keras_ctr.datasets.synthetic:Synthetic",
+    "frappe_x1": "keras_ctr.datasets.frappe_x1:Frappe",
+    "criteo_x4": "keras_ctr.datasets.criteo_x4:Criteo",
+    "avazu_x4": "keras_ctr.datasets.avazu_x4:Avazu",
+    "movielens_100k": "keras_ctr.datasets.movielens_100k:MovieLens100K",
+}
+
+
+def names():
+    """Returns the names that `load` knows."""
+    return list(SOURCES)
+
+
+def source(name):
+    """Returns the `Source` class of a data set by its name."""
+    if name not in SOURCES:
+        raise unknown("data set", name, SOURCES)
+    module, _, class_name = SOURCES[name].partition(":")
+    return getattr(importlib.import_module(module), class_name)
+
+
+def load(
+    name_or_path,
+    root=None,
+    *,
+    batch_size=4096,
+    seed=0,
+    cache=None,
+    on_bad_rows="error",
+    **options,
+):
+    """Loads a data set and returns `(train, valid, test)`.
+
+    The first time, raw files are encoded to a folder in the cache, whose key is made of the
+    source, the options and the state of the files; afterwards that folder is opened.
+
+    Args:
+        name_or_path: one of `names()`; or a folder that `prepare` wrote; or a .csv, .tsv, .txt or
+            .parquet file (text may be compressed: .gz, .xz, .bz2, .zip), of which parts are cut for
+            validation and test; or a folder with train, valid and test files (a missing valid or
+            test is cut from train).
+        root: folder of the raw files of a known data set (or its only file). By default
+            `$KERAS_CTR_DATA/<name>`, then `raw/<name>` in the cache.
+        batch_size: rows per batch.
+        seed: fixes the order of training rows, the parts cut from a file, and generated data.
+        cache: folder of prepared data; by default `$KERAS_CTR_CACHE`, else `~/.cache/keras_ctr`.
+        on_bad_rows: `"error"`, or `"skip"` to leave malformed rows out (`dataset.skipped_rows`).
+        **options: those of the data set; for files `label` (required), `group`, `schema`, `valid`
+            and `test` (fractions of the rows).
+
+    Returns:
+        Three `Dataset` objects; only training batches are shuffled. `None` stands for a part of
+        a file whose fraction is 0.
+
+    Raises:
+        ValueError: an unknown name or option, bad rows, ids out of range.
+        FileNotFoundError: raw files that are missing; says what to get and where to put it.
+        OSError: the cache cannot be written.
+
+    Example:
+
+    >>> train, valid, test = load("synthetic", rows=1000)
+    >>> batch, label = train[0]
+    """
+    from keras_ctr.datasets._store import Store
+
+    folder = prepare(name_or_path, root, seed=seed, cache=cache, on_bad_rows=on_bad_rows, **options)
+    store = Store(folder)
+    return _datasets(store.splits, store.encoder, batch_size, seed)
+
+
+def prepare(
+    name_or_path, root=None, out=None, *, seed=0, cache=None, on_bad_rows="error", **options
+):
+    """Encodes a data set to a folder of shards, unless that is done already, and returns its path.
+
+    Needs no backend. Args and errors as for `load`, and `out`: the folder to write; by default one
+    in the cache.
+    """
+    from keras_ctr.datasets._source import option_names
+    from keras_ctr.datasets._store import MANIFEST
+
+    path = Path(name_or_path)
+    if name_or_path in SOURCES:
+        kind = source(name_or_path)
+        known = option_names(kind)
+    elif (path / MANIFEST).is_file():
+        kind, known = None, []
+    elif path.exists():
+        kind, known = _user_files, ["label", "group", "schema", "valid", "test"]
+    elif path.suffix or len(path.parts) > 1:
+        raise FileNotFoundError(f"There is no such file or folder: {name_or_path}")
+    else:
+        raise unknown("data set", name_or_path, SOURCES)
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of {name_or_path}", option, known or ["(none)"])
+    if kind is None:
+        return path
+    if kind is _user_files:
+        made, root = _user_files(path, seed, on_bad_rows, **options), path
+    else:
+        made = kind(**options, **({"seed": seed} if "seed" in known else {}))
+    from keras_ctr.datasets import _prepare  # here: a prepared folder opens without polars
+
+    return _prepare.prepare(made, root, out, on_bad_rows, cache)
+
+
+def from_pandas(
+    df,
+    schema=None,
+    label=None,
+    valid=0.1,
+    test=0.1,
+    *,
+    group=None,
+    encoder=None,
+    batch_size=4096,
+    seed=0,
+):
+    """Makes `(train, valid, test)` of a data frame, in memory.
+
+    Args:
+        df: pandas or polars data frame.
+        schema: `Schema`, which must name every column; by default `Schema.infer`.
+        label: name of the label column; by default that of the schema.
+        valid: fraction of the rows for validation (drawn by `seed`), or a data frame of its own.
+        test: the same for the test.
+        group: name of the group column for `GAUC`, where there is no schema.
+        encoder: a fitted `Encoder` to use as it is; by default one is fitted on the training rows.
+        batch_size: rows per batch.
+        seed: fixes which rows are drawn, and the order of training rows.
+
+    Returns:
+        Three `Dataset` objects, `None` for a fraction of 0.
+
+    Raises:
+        ValueError: columns missing or not in the schema, values of the wrong kind, no rows.
+
+    Example:
+
+    >>> import pandas as pd
+    >>> df = pd.DataFrame({"city": ["Rome", "Oslo"] * 50, "click": [0, 1] * 50})
+    >>> train, valid, test = from_pandas(df, label="click")
+    >>> train.num_rows, valid.num_rows, test.num_rows
+    (80, 10, 10)
+    """
+    from keras_ctr.datasets._memory import encoded_splits
+
+    encoder, splits = encoded_splits(df, valid, test, seed, schema, label, group, encoder)
+    return _datasets(splits, encoder, batch_size, seed)
+
+
+def read_frames(path, encoder, on_bad_rows="error", progress=None):
+    """Yields the rows of a raw file as data frames that `encoder.encode` takes: for prediction.
+
+    Args:
+        path: file in the raw format of the encoder's data set, or (for an encoder of a user's own
+            data) with named columns: .csv, .tsv, .txt, .parquet. The label may be absent, and
+            columns that the schema does not know are left out.
+        encoder: fitted `Encoder`.
+        on_bad_rows: `"error"` or `"skip"`.
+        progress: called with the number of bytes read since the last call.
+
+    Yields:
+        `polars.DataFrame` of bounded size, in the order of the file.
+    """
+    from keras_ctr.datasets._raw import Reader
+    from keras_ctr.datasets._source import read_table
+
+    reader = Reader(on_bad_rows)
+    if progress is not None:
+        reader.progress = progress
+    if encoder.source is not None:
+        return source(encoder.source)().read(path, reader)
+    return read_table(encoder.given, path, reader)
+
+
+def _user_files(path, seed, on_bad_rows, label=None, group=None, schema=None, **fractions):
+    """The source of a user's file or folder."""
+    from keras_ctr.datasets._files import Files, infer_schema
+    from keras_ctr.datasets._prepare import chosen_schema
+
+    schema = chosen_schema(
+        schema, label, group, lambda: infer_schema(path, label, group, on_bad_rows)
+    )
+    return Files(path, schema, seed=seed, **fractions)
+
+
+def _datasets(splits, encoder, batch_size, seed):
+    """The three splits as `Dataset` objects, `None` for an absent one."""
+    from keras_ctr.datasets._reader import Dataset
+    from keras_ctr.datasets._source import SPLITS
+
+    return tuple(
+        Dataset(splits[name], encoder, batch_size, shuffle=name == "train", seed=seed)
+        if name in splits
+        else None
+        for name in SPLITS
+    )

@@ -1,0 +1,139 @@
+"""`Parser`: one block of delimited text as a frame."""
+
+import csv
+
+import numpy as np
+import polars as pl
+
+
+class Parser:
+    """Turns a block of whole lines into a frame."""
+
+    def __init__(self, path, columns, numbers, separator, quoted, encoding, refuse):
+        self.path, self.columns, self.numbers = path, columns, numbers
+        self.separator, self.quoted, self.encoding = separator, quoted, encoding
+        self.refuse = refuse
+
+    def __call__(self, block, first_line):
+        if b"\r\n" in block:
+            block = block.replace(b"\r\n", b"\n")
+        if self.encoding != "utf-8":
+            block = block.decode(self.encoding).encode()
+        if not block:
+            return pl.DataFrame()
+        if _is_utf8(block) and self._regular(block):
+            types = {c: pl.Float64 if c in self.numbers else pl.String for c in self.columns}
+            try:
+                return pl.read_csv(
+                    block,
+                    has_header=False,
+                    schema=types,
+                    separator=self.separator,
+                    quote_char='"' if self.quoted else None,
+                )
+            except pl.exceptions.ComputeError:
+                pass  # text among the numbers: find the row
+        return self._row_by_row(block, first_line)
+
+    def _regular(self, block):
+        """Whether every line has the right number of fields (and quotes only around fields)."""
+        data = np.frombuffer(block, np.uint8)
+        is_end = data == ord("\n")
+        cut = is_end | (data == ord(self.separator))
+        if self.quoted and b'"' in block:
+            quote = data == ord('"')
+            inside = np.logical_xor.accumulate(quote)
+            beside = np.concatenate([[True], cut | quote, [True]])
+            opening, closing = quote & inside, quote & ~inside
+            if not (beside[:-2][opening].all() and beside[2:][closing].all()):
+                return False
+            cut &= ~inside
+        at = np.flatnonzero(cut)
+        if len(at) % len(self.columns):
+            return False
+        ends = is_end[at].reshape(-1, len(self.columns))
+        return bool(ends[:, -1].all() and not ends[:, :-1].any())
+
+    def _row_by_row(self, block, first_line):
+        text = block.decode("utf-8", errors="surrogateescape")
+        split = self._quoted_rows if self.quoted else self._plain_rows
+        rows, lines = [], []
+        for line, row in split(text.split("\n")[:-1], first_line):
+            if _is_text("".join(row)):
+                rows.append(row)
+                lines.append(line)
+            else:
+                self.refuse(self.path, line, f"bytes that are no {self.encoding} text")
+        frame = pl.DataFrame(rows, schema=dict.fromkeys(self.columns, pl.String), orient="row")
+        frame = frame.with_columns(pl.all().replace("", None))
+        return self._with_numbers(frame, lines)
+
+    def _plain_rows(self, lines, first_line):
+        """Yields `(line number, fields)`; blank lines are no rows, unless a row is one field."""
+        for line, text in enumerate(lines, first_line):
+            row = text.split(self.separator)
+            if len(row) == len(self.columns):
+                yield line, row
+            elif text:
+                self._refuse_width(line, row)
+
+    def _quoted_rows(self, lines, first_line):
+        """The same where quotes count. A quote that is never closed spoils its own line only."""
+        at = 0
+        while at < len(lines):
+            rest = (lines[line] + "\n" for line in range(at, len(lines)))
+            reader = csv.reader(rest, delimiter=self.separator, strict=True)
+            start = at
+            try:
+                for row in reader:
+                    end = start + reader.line_num
+                    row = row or [""]
+                    if len(row) == len(self.columns):
+                        yield first_line + at, row
+                    elif row != [""]:
+                        self._refuse_width(first_line + at, row)
+                        if end > at + 1:  # read the lines that the row swallowed again
+                            at += 1
+                            break
+                    at = end
+            except csv.Error as error:
+                self.refuse(self.path, first_line + at, f"quotes that do not match ({error})")
+                at += 1
+
+    def _refuse_width(self, line, row):
+        reason = f"a row must have {len(self.columns)} fields, not {len(row)}"
+        self.refuse(self.path, line, reason)
+
+    def _with_numbers(self, frame, lines):
+        wrong = {}
+        for name in self.columns:
+            if name not in self.numbers:
+                continue
+            text = frame[name].str.strip_chars().replace("", None)
+            number = text.cast(pl.Float64, strict=False)
+            for at in (number.is_null() & text.is_not_null()).arg_true():
+                wrong.setdefault(at, (name, text[at]))
+            frame = frame.with_columns(number)
+        for at in sorted(wrong):
+            name, value = wrong[at]
+            reason = f"column {name!r} must hold numbers, not {value!r}"
+            self.refuse(self.path, lines[at], reason)
+        if not wrong:
+            return frame
+        return frame.filter(~pl.int_range(len(frame), eager=True).is_in(list(wrong)))
+
+
+def _is_utf8(block):
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_text(text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

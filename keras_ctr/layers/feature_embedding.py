@@ -1,0 +1,139 @@
+import keras
+from keras import ops
+
+from keras_ctr.layers._base import Layer
+from keras_ctr.schema import Schema
+
+# Only this file brings schema and Keras together: `schema.py` knows no Keras.
+keras.saving.register_keras_serializable(package="keras_ctr")(Schema)
+
+
+class FeatureEmbedding(Layer):
+    """The way into every model: one vector per field, all ids looked up in one packed table.
+
+    Field `i` with value id `k` is row `offset_i + k` of a single table, so that a batch costs one
+    gather, not one per column. A numeric column is its value times a learned vector. A sequence
+    shares the rows of the categorical it is `of`. Id 0 (padding, missing) is the zero vector and
+    gets no gradient.
+
+    Models without a notion of order see each history as one more field, the mean of its events.
+    Sequence models set `pool=None` and get the events themselves.
+
+    Args:
+        dim: embedding width `D`.
+        pool: `"mean"` or `"sum"` of a history's events as one more field; `None` for tokens.
+        initializer: of table rows and numeric vectors. Default: normal with standard deviation
+            1e-4, as BARS uses for every model.
+        schema: a `Schema` whose sizes are known. Inside a model, `model.adapt` sets it.
+
+    Call arguments:
+        batch: dict of packed arrays as in `Schema`: `"ids"` `(B, F)`, `"values"` `(B, N)`, and
+            `(B, S)` per sequence.
+
+    Returns:
+        `(B, F + N + number of sequences, D)` in the order categorical, numeric, sequence. With
+        `pool=None`: a pair of `(B, F + N, D)` and a list with, per sequence, its tokens
+        `(B, S, D)` and its mask `(B, S)`, True where there is an event.
+    """
+
+    def __init__(self, dim, pool="mean", initializer=None, schema=None, **kwargs):
+        super().__init__(**kwargs)
+        if pool not in ("mean", "sum", None):
+            raise ValueError(f"`pool` must be 'mean', 'sum' or None. Received: pool={pool!r}")
+        self.dim = dim
+        self.pool = pool
+        self.initializer = keras.initializers.get(
+            initializer or keras.initializers.RandomNormal(stddev=1e-4)
+        )
+        self.schema = schema
+
+    def adapt(self, schema):
+        """Sets the schema. Raises `ValueError` if a vocabulary size is unknown."""
+        missing = [feature.name for feature in schema.categoricals if feature.size is None]
+        if missing:
+            raise ValueError(
+                "An embedding needs the `size` of every Categorical: fit an encoder, or give them. "
+                f"Received no size for: {', '.join(missing)}"
+            )
+        self.schema = schema
+
+    def build(self, input_shape):
+        if self.schema is None:
+            raise ValueError(
+                "This FeatureEmbedding has no schema yet. Call `model.adapt(dataset_or_schema)` "
+                "(or `layer.adapt(schema)`) before using it."
+            )
+        self.adapt(self.schema)
+        offset, rows = {}, 0
+        for feature in self.schema.categoricals:
+            offset[feature.name] = rows
+            rows += feature.size
+        self.offsets = list(offset.values()) + [offset[s.of] for s in self.schema.sequences]
+        # Autocast off: the table stays float32 under mixed precision, looked-up rows are cast.
+        if rows:
+            self.table = self.add_weight(
+                shape=(rows, self.dim), initializer=self.initializer, autocast=False, name="table"
+            )
+        if self.schema.numerics:
+            self.vectors = self.add_weight(
+                shape=(len(self.schema.numerics), self.dim),
+                initializer=self.initializer.clone(),  # a shared instance repeats its draws
+                name="vectors",
+            )
+
+    def call(self, batch):
+        self._check_keys(batch)
+        fields, histories = [], []
+        if self.offsets:
+            columns = [batch[key] for key in ("ids", *self._sequence_names()) if key in batch]
+            for ids, rows in zip(columns, self._lookup(columns), strict=True):
+                histories.append((rows, ops.not_equal(ids, 0)))
+        if self.schema.categoricals:
+            fields.append(histories.pop(0)[0])  # (B, F, D)
+        if self.schema.numerics:
+            fields.append(ops.expand_dims(batch["values"], -1) * self.vectors)  # (B, N, D)
+        if self.pool is None:
+            return _join(fields), histories
+        return _join(fields + [self._pooled(*history) for history in histories])
+
+    def _lookup(self, columns):
+        """Gathers all columns of ids at once; returns one `(B, width, D)` tensor for each."""
+        widths = [column.shape[1] for column in columns]
+        offsets = self._offset_per_position(widths)
+        ids = _join([ops.cast(column, "int32") for column in columns])  # (B, F + all S)
+        rows = ops.take(self.table, ids + ops.convert_to_tensor(offsets, "int32"), axis=0)
+        rows = ops.cast(rows, self.compute_dtype)
+        rows = rows * ops.cast(ops.expand_dims(ops.not_equal(ids, 0), -1), rows.dtype)
+        if len(columns) == 1:
+            return [rows]
+        ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
+        return ops.split(rows, ends, axis=1)
+
+    def _offset_per_position(self, widths):
+        per_field = self.offsets[: len(self.schema.categoricals)]
+        per_sequence = self.offsets[len(self.schema.categoricals) :]
+        for width, offset in zip(widths[1:], per_sequence, strict=True):
+            per_field = per_field + [offset] * width
+        return per_field
+
+    def _pooled(self, tokens, mask):
+        total = ops.sum(tokens, axis=1, keepdims=True)  # padding rows are zero already
+        if self.pool == "sum":
+            return total
+        count = ops.sum(ops.cast(mask, tokens.dtype), axis=1)[:, None, None]
+        return total / ops.maximum(count, 1)  # (B, 1, D)
+
+    def _sequence_names(self):
+        return [sequence.name for sequence in self.schema.sequences]
+
+    def _check_keys(self, batch):
+        missing = [key for key in self.schema.shapes() if key not in batch]
+        if missing:
+            raise ValueError(
+                f"A batch must hold {list(self.schema.shapes())}. "
+                f"Received: {list(batch)}, without {missing}"
+            )
+
+
+def _join(tensors):
+    return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, axis=1)

@@ -1,0 +1,36 @@
+from keras_ctr.layers._base import Layer
+
+
+class Residual(Layer):
+    """How the units of a `Stack` are connected in depth. Abstract: use one of its subclasses.
+
+    `build` gets `(depth, D)`: the number of units and the token width. Weights are created with
+    `autocast=False`, so that they stay float32 under mixed precision.
+
+    A unit may return fewer tokens than it saw (a pyramid): they are the last ones, and `write`
+    drops the others from the state.
+    """
+
+    def build(self, input_shape):
+        self.depth, self.width = input_shape
+
+    def open(self, x):
+        """Returns the state before the first unit, from the stack's input `(B, T, D)`."""
+        raise NotImplementedError
+
+    def read(self, state, at):
+        """Returns what unit `at` sees, `(B, T, D)`, and what survives it (handed to `write`)."""
+        raise NotImplementedError
+
+    def write(self, kept, y, at):
+        """Returns the state after unit `at`, whose increment is `y` `(B, T' <= T, D)`."""
+        raise NotImplementedError
+
+    def close(self, state):
+        """Returns the stack's output `(B, T, D)`: by default one more `read`, at site `depth`."""
+        return self.read(state, self.depth)[0]
+
+
+def tail(x, like):
+    """Returns the last tokens of `x`, as many as `like` has: `(B, T, D)` -> `(B, T', D)`."""
+    return x if x.shape[1] == like.shape[1] else x[:, -like.shape[1] :]

@@ -1,0 +1,36 @@
+"""The default loss: log loss on probabilities that behaves like a loss on logits."""
+
+import keras
+from keras import ops
+
+# The smallest a float32 probability p = sigmoid(z) and its complement 1 - p can be before they
+# round to 0: below these the logarithm is cut off, so that log loss is never infinite.
+SMALLEST_P = 1.2e-38
+SMALLEST_COMPLEMENT = 2.0**-25
+
+
+@keras.saving.register_keras_serializable(package="keras_ctr")
+class LogLoss(keras.losses.Loss):
+    """`-y·ln(p) - (1 - y)·ln(1 - p)` for a probability `p = sigmoid(z)`, in float32.
+
+    Keras's `BinaryCrossentropy` clips `p` to `[1e-7, 1 - 1e-7]`, which silences the gradient of
+    every confident example. Here nothing is clipped that float32 can tell from 0 or 1: the
+    gradient with respect to the logit is `p - y` for `z` from -30 to 15.
+
+    Call arguments:
+        y_true: `(B, 1)`, 0 or 1.
+        y_pred: `(B, 1)`, probabilities in float32.
+
+    Returns:
+        The mean over the batch (or as `reduction` says), weighted if sample weights are given.
+    """
+
+    def __init__(self, reduction="sum_over_batch_size", name="logloss", **kwargs):
+        super().__init__(reduction=reduction, name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        y_pred = ops.convert_to_tensor(y_pred, dtype="float32")
+        y_true = ops.cast(y_true, "float32")
+        log_p = ops.log(ops.maximum(y_pred, SMALLEST_P))
+        log_complement = ops.log(ops.maximum(1.0 - y_pred, SMALLEST_COMPLEMENT))
+        return ops.mean(-y_true * log_p - (1.0 - y_true) * log_complement, axis=-1)

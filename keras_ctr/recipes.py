@@ -1,0 +1,148 @@
+"""Recipes: everything a published number depends on that is not the architecture.
+
+>>> recipe = keras_ctr.recipes.get("bars", data="frappe_x1")
+>>> recipe.batch_size, recipe.table_l2
+(4096, 0.05)
+"""
+
+import dataclasses
+
+import keras
+
+from keras_ctr import layers, zoo
+from keras_ctr.layers._base import arguments
+from keras_ctr.schema import unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A training set-up: model sizes, optimizer, regularisation, schedule and stopping rule.
+
+    Attributes:
+        name: of the recipe.
+        model: constructor arguments, used where the architecture has them.
+        tower: arguments of the `layers.MLP` tower, used where the architecture has a tower.
+        batch_size: rows per step.
+        epochs: largest number of epochs.
+        learning_rate, epsilon, global_clipnorm: of Adam.
+        table_l2: `λ` of `(λ/2)·‖E‖²` over all embedding weights.
+        monitor: validation value that decides on the plateau and on stopping; larger is better.
+        patience: non-improving epochs in a row before training stops. Each of them cuts the
+            learning rate to a tenth, not below 1e-6. `None` trains all epochs.
+    """
+
+    name: str
+    model: dict = dataclasses.field(default_factory=dict)
+    tower: dict = dataclasses.field(default_factory=dict)
+    batch_size: int = 4096
+    epochs: int = 1
+    learning_rate: float = 1e-3
+    epsilon: float = 1e-7
+    global_clipnorm: float | None = None
+    table_l2: float = 0.0
+    monitor: str = "val_auc"
+    patience: int | None = None
+
+    def get(self, name, **config):
+        """Makes the model `name` with the recipe's sizes; `config` comes on top of them."""
+        known = arguments(type(zoo.get(name)))
+        sizes = {key: value for key, value in self.model.items() if key in known}
+        if self.tower and "tower" in known and not {"hidden_units", "tower"} & set(config):
+            sizes["tower"] = layers.MLP(**self.tower)
+        return zoo.get(name, **{**sizes, **config})
+
+    def compile(self, model):
+        """Compiles `model` with the recipe's optimizer and regularisation, and returns it."""
+        optimizer = keras.optimizers.Adam(
+            self.learning_rate, epsilon=self.epsilon, global_clipnorm=self.global_clipnorm
+        )
+        model.compile(optimizer, table_l2=self.table_l2)
+        return model
+
+    def callbacks(self):
+        """Returns fresh Keras callbacks for the plateau and stopping rules."""
+        if self.patience is None:
+            return []
+        rule = {"monitor": self.monitor, "mode": "max", "min_delta": 1e-6}
+        return [
+            keras.callbacks.ReduceLROnPlateau(factor=0.1, patience=1, min_lr=1e-6, **rule),
+            keras.callbacks.EarlyStopping(
+                patience=self.patience, restore_best_weights=True, **rule
+            ),
+        ]
+
+    def fit(self, model, train, valid, **kwargs):
+        """Compiles and trains `model`; the best weights on `valid` are in it afterwards.
+
+        Args:
+            model: a `CTRModel`.
+            train: training data, batched by `batch_size` already.
+            valid: validation data. The test split is never looked at.
+            **kwargs: of `model.fit`, such as `epochs` (default: the recipe's) or `verbose`.
+
+        Returns:
+            Keras's `History`.
+        """
+        kwargs = {"epochs": self.epochs, **kwargs}
+        callbacks = self.callbacks() + list(kwargs.pop("callbacks", None) or [])
+        self.compile(model)
+        return model.fit(train, validation_data=valid, callbacks=callbacks, **kwargs)
+
+
+# What the BARS benchmark uses per data set. Where its models differ (dropout, coefficient of L2),
+# the setting is one that serves most of them; a model's card says where its own is another.
+_BARS = {
+    "frappe_x1": {"dim": 10, "units": (400, 400, 400), "dropout": 0.2, "l2": 0.05, "batch": 4096},
+    "criteo_x4": {"dim": 16, "units": (1000,) * 5, "dropout": 0.2, "l2": 1e-5, "batch": 10000},
+    "avazu_x4": {"dim": 16, "units": (2000,) * 4, "dropout": 0.0, "l2": 0.0, "batch": 10000},
+}
+_BARS_ELSEWHERE = {"dim": 10, "units": (400, 400, 400), "dropout": 0.2, "l2": 1e-5, "batch": 4096}
+
+
+def quick(data=None):
+    """A short run to look around: Adam, three epochs, no schedule. Our choice."""
+    return Recipe("quick", epochs=3)
+
+
+def bars(data=None):
+    """The training recipe of the BARS benchmark (reczoo/BARS, run with reczoo/FuxiCTR).
+
+    Adam at 1e-3 with epsilon 1e-8, global gradient norm clipped at 10, L2 on all embedding weights,
+    batch norm in towers; after every epoch that does not improve the validation AUC by 1e-6 the
+    learning rate falls to a tenth, after two in a row training stops and the best weights return.
+    On its x4 sets BARS watches AUC minus log loss instead of AUC; the two seldom disagree.
+
+    Args:
+        data: name of a data set, for its sizes and regularisation; others get small ones.
+    """
+    settings = _BARS.get(data, _BARS_ELSEWHERE)
+    return Recipe(
+        "bars",
+        model={"embedding_dim": settings["dim"]},
+        tower={
+            "hidden_units": settings["units"],
+            "dropout": settings["dropout"],
+            "batch_norm": True,
+        },
+        batch_size=settings["batch"],
+        epochs=100,
+        epsilon=1e-8,
+        global_clipnorm=10.0,
+        table_l2=settings["l2"],
+        patience=2,
+    )
+
+
+RECIPES = {"quick": quick, "bars": bars}
+
+
+def names():
+    """Returns the names of all recipes."""
+    return list(RECIPES)
+
+
+def get(name, data=None):
+    """Returns the recipe `name` with its settings for the data set `data`."""
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name](data)

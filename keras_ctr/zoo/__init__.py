@@ -1,0 +1,114 @@
+"""The zoo: every architecture behind one name.
+
+>>> keras_ctr.zoo.get("dcnv2", num_layers=2).name
+'dcnv2'
+"""
+
+import inspect
+
+import keras
+
+from keras_ctr.layers._base import arguments
+from keras_ctr.schema import unknown
+from keras_ctr.zoo._base import CTRModel, dtype_policy
+from keras_ctr.zoo.attnres import AttnRes
+from keras_ctr.zoo.autoint import AutoInt
+from keras_ctr.zoo.dcnv2 import DCNV2
+from keras_ctr.zoo.deepfm import DeepFM
+from keras_ctr.zoo.deres import DeRes
+from keras_ctr.zoo.dnn import DNN
+from keras_ctr.zoo.fm import FM
+from keras_ctr.zoo.lr import LR
+from keras_ctr.zoo.onetrans import OneTrans
+
+# The table of contents: one line and one file per architecture.
+MODELS = {
+    "lr": LR,
+    "fm": FM,
+    "dnn": DNN,
+    "deepfm": DeepFM,
+    "dcnv2": DCNV2,
+    "autoint": AutoInt,
+    "onetrans": OneTrans,
+    "attnres": AttnRes,
+    "deres": DeRes,
+}
+
+GROUPS = {
+    "deres-baselines": ["dcnv2", "autoint", "onetrans", "attnres"],
+    "sml": ["dnn", "deepfm", "dcnv2"],
+    "sequence": ["onetrans", "attnres", "deres"],
+}
+
+
+def names(group=None):
+    """Returns the names of all models, or of a group.
+
+    Args:
+        group: `"deres-baselines"` (models DeRes is compared with), `"sml"` (those that take a
+            `tower`), `"sequence"` (those that read behaviour sequences event by event).
+    """
+    if group is None:
+        return list(MODELS)
+    if group not in GROUPS:
+        raise unknown("group", group, GROUPS)
+    return list(GROUPS[group])
+
+
+def get(name, **config):
+    """Makes a model.
+
+    Args:
+        name: one of `names()`.
+        **config: arguments of the class, see `info(name)`; and `dtype`, a Keras dtype policy such
+            as `"mixed_bfloat16"`.
+
+    Returns:
+        A `CTRModel`, a `keras.Model` that is not tied to any data yet.
+
+    Raises:
+        ValueError: unknown name or argument; the message names the nearest match.
+    """
+    cls = _class(name)
+    policy = config.pop("dtype", None)
+    for argument in config:
+        if argument not in arguments(cls):
+            raise unknown(f"argument of {name}:", argument, [*arguments(cls), "dtype"])
+    with dtype_policy(policy):
+        return cls(**config, name=name)
+
+
+def info(name):
+    """Returns a dict about a model: its `name`, `class`, `summary`, `arguments` and `reference`."""
+    cls = _class(name)
+    doc = inspect.getdoc(cls)
+    reference = doc.partition("Reference:\n")[2]
+    return {
+        "name": name,
+        "class": f"keras_ctr.zoo.{cls.__name__}",
+        "summary": " ".join(doc.partition("\n\n")[0].split()),
+        "arguments": arguments(cls),
+        "reference": " ".join(reference.split()),
+        "groups": [group for group, members in GROUPS.items() if name in members],
+    }
+
+
+def load(path):
+    """Loads a model saved with `model.save(path)`, on any backend. Never unpickles anything."""
+    return keras.saving.load_model(path, safe_mode=True)
+
+
+def _class(name):
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    return MODELS[name]
+
+
+__all__ = [
+    *(cls.__name__ for cls in MODELS.values()),
+    "CTRModel",
+    "get",
+    "info",
+    "load",
+    "names",
+]

@@ -1,0 +1,345 @@
+"""`CTRModel`: what every architecture of the zoo inherits, so that its file is only the idea."""
+
+import contextlib
+import pathlib
+import types
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ctr import metrics as ctr_metrics
+from keras_ctr.encoder import Encoder
+from keras_ctr.layers import FeatureEmbedding
+from keras_ctr.layers._base import FromSignature
+from keras_ctr.losses import LogLoss
+from keras_ctr.schema import Schema
+from keras_ctr.zoo._predictions import BATCH_SIZE, collect
+
+
+class CTRModel(FromSignature, keras.Model):
+    """A Keras model that maps a batch of packed columns to click probabilities `(B, 1)`.
+
+    A subclass stores its arguments, makes its parts, and writes `call(batch, training=None)`. This
+    class gives it the rest: a config derived from the constructor, a schema (`adapt`), default loss
+    and metrics, exact evaluation, and a `.keras` file that holds schema, dtype policy and encoder.
+
+    A model is made without a schema, as a `Normalization` layer is made without a mean. `fit`
+    adapts it to the schema its data carries; for plain arrays call `adapt(schema)` first.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.schema = None
+        self.encoder = None
+        self.table_l2 = 0.0
+
+    # What the columns are
+
+    def adapt(self, data):
+        """Gives the model its columns and vocabulary sizes, and builds it.
+
+        Args:
+            data: a data set of `keras_ctr.datasets`, or a `Schema` with sizes.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: `data` carries no schema, a size is unknown, or the model has been adapted
+                to another schema before.
+        """
+        schema = data if isinstance(data, Schema) else getattr(data, "schema", None)
+        if schema is None:
+            raise ValueError(
+                "`adapt` takes a data set of `keras_ctr.datasets` or a `keras_ctr.Schema`. "
+                f"Received: {type(data).__name__}"
+            )
+        if self.schema is None:
+            for layer in self.embeddings:
+                layer.adapt(schema)
+            self.schema = schema
+            self(symbolic_batch(schema))
+        elif schema != self.schema:
+            raise ValueError(
+                "This model is adapted to another schema: make a new one for other columns. "
+                f"They differ in: {', '.join(_differences(self.schema, schema))}"
+            )
+        encoder = getattr(data, "encoder", None)
+        if self.encoder is None:
+            self.encoder = encoder
+        elif encoder is not None and encoder is not self.encoder:
+            self._check_encoder(encoder)
+        return self
+
+    def _check_encoder(self, encoder):
+        """Equal sizes do not mean equal ids: the words behind them must be the same too."""
+        for feature in self.schema.categoricals:
+            ours, theirs = (e.vocabulary(feature.name) for e in (self.encoder, encoder))
+            if ours is not None and theirs is not None and list(ours) != list(theirs):
+                raise ValueError(
+                    "These data were encoded with another vocabulary than the model was trained "
+                    f"with (column {feature.name!r}): its ids would mean other values. Encode them "
+                    "with `datasets.from_pandas(df, encoder=model.encoder)`."
+                )
+
+    @property
+    def embeddings(self):
+        """The `FeatureEmbedding` layers of the model."""
+        return [layer for layer in self.layers if isinstance(layer, FeatureEmbedding)]
+
+    def _admit(self, x):
+        """Adapts to data with a schema, encodes data frames, checks plain arrays."""
+        if isinstance(getattr(x, "schema", None), Schema):
+            self.adapt(x)
+        if self.schema is None:
+            raise ValueError(
+                "This model does not know its columns yet: call `model.adapt(dataset_or_schema)` "
+                "first. (A data set of `keras_ctr.datasets` brings its schema along.)"
+            )
+        if hasattr(x, "columns"):  # a pandas or polars data frame of raw values
+            if self.encoder is None:
+                raise ValueError(
+                    "Only a model that was adapted to a data set has the encoder that reads a "
+                    "data frame. Give packed arrays instead."
+                )
+            arrays = self.encoder.encode(x, label=False)
+            return {key: arrays[key] for key in self.schema.shapes()}
+        if isinstance(x, dict):
+            check_arrays(x, self.schema)
+        return x
+
+    # Training and evaluation
+
+    def compile(self, optimizer="adam", loss=None, metrics=None, *, table_l2=0.0, **kwargs):
+        """Keras's `compile`, with the loss and metrics of click prediction as the default.
+
+        Args:
+            optimizer: Keras optimizer or its name.
+            loss: default `keras_ctr.losses.LogLoss()`.
+            metrics: default `["auc", "logloss"]`. Metrics of `keras_ctr.metrics` are exact and
+                computed once per evaluation; Keras's own are also followed during training.
+            table_l2: coefficient `λ` of `(λ/2)·‖E‖²` over all embedding weights, added to the loss
+                as BARS does (a Keras regulariser `L2(l)` is `l = λ/2`).
+            **kwargs: of `keras.Model.compile`.
+        """
+        given = ["auc", "logloss"] if metrics is None else metrics
+        given = list(given) if isinstance(given, list | tuple) else [given]
+        made = [ctr_metrics.get(metric) for metric in given]
+        self.table_l2 = table_l2
+        # Inside a plain object, since Keras would follow a metric held by the model at every step.
+        self._evaluation = types.SimpleNamespace(
+            metrics=made, on_host=[m for m in made if isinstance(m, ctr_metrics.HostMetric)]
+        )
+        super().compile(
+            optimizer=optimizer,
+            loss=LogLoss() if loss is None else loss,
+            metrics=[m for m in made if m not in self._evaluation.on_host],
+            **kwargs,
+        )
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        loss = super().compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+        )
+        if self.table_l2:
+            for layer in self.embeddings:
+                for weight in layer.trainable_weights:
+                    loss = loss + self.table_l2 / 2 * ops.sum(ops.square(weight))
+        return loss
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, *, validation_data=None, **kwargs):
+        """Keras's `fit`; adapts the model first if the data carry a schema.
+
+        Args:
+            x: data set of `keras_ctr.datasets`; or a dict of packed arrays (see `Schema`), checked
+                against the schema before the first step; or anything Keras takes.
+            y: `(N, 1)` labels, if `x` is arrays.
+            batch_size: rows per step, if `x` is arrays.
+            epochs: passes over the data.
+            validation_data: data set, or tuple `(x, y)`.
+            **kwargs: of `keras.Model.fit`.
+
+        Returns:
+            Keras's `History`.
+        """
+        x = self._admit(x)
+        if hasattr(x, "with_options"):  # our data sets shuffle rows; Keras would shuffle batches
+            kwargs["shuffle"] = False
+        if isinstance(validation_data, tuple):
+            validation_data = (self._admit(validation_data[0]), *validation_data[1:])
+        elif validation_data is not None:
+            validation_data = self._admit(validation_data)
+        return super().fit(
+            x, y, batch_size=batch_size, epochs=epochs, validation_data=validation_data, **kwargs
+        )
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Keras's `predict`; `x` may also be a data frame of raw values.
+
+        Returns:
+            Click probabilities `(N, 1)`, float32.
+        """
+        x = self._admit(x)
+        if isinstance(x, dict):
+            batch_size = batch_size or BATCH_SIZE
+        return super().predict(
+            x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
+        )
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ):
+        """Predicts every row once, then computes loss and metrics once, over all rows.
+
+        Args, and what is returned, are Keras's: a dict `{"loss": …, "auc": …, "logloss": …}` with
+        `return_dict=True`, otherwise a list in that order.
+        """
+        within_fit = isinstance(callbacks, keras.callbacks.CallbackList)
+        if not within_fit:
+            callbacks = keras.callbacks.CallbackList(callbacks, model=self)
+        callbacks.on_test_begin()
+        labels, probabilities, weights, groups = collect(
+            super().predict,
+            self._admit(x),
+            y,
+            sample_weight,
+            batch_size=batch_size,
+            steps=steps,
+            verbose=0 if within_fit else verbose,
+        )
+        loss = self.compute_loss(
+            y=ops.convert_to_tensor(labels),
+            y_pred=ops.convert_to_tensor(probabilities),
+            sample_weight=None if weights is None else ops.convert_to_tensor(weights),
+            training=False,
+        )
+        self.reset_metrics()
+        logs = {**self.compute_metrics(None, labels, probabilities, weights), "loss": loss}
+        logs = {key: float(ops.convert_to_numpy(value)) for key, value in logs.items()}
+        for metric in self._evaluation.on_host:
+            metric.reset_state()
+            metric.update_state(labels, probabilities, weights, groups=groups)
+            logs[metric.name] = metric.result()
+        callbacks.on_test_end(logs)
+        if verbose and not within_fit:
+            print(" - ".join(f"{key}: {value:.5f}" for key, value in logs.items()))
+        return logs if return_dict else list(logs.values())
+
+    # Saving
+
+    def get_config(self):
+        config = super().get_config()
+        config["schema"] = self.schema and self.schema.to_dict()
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        schema = config.pop("schema", None)
+        with dtype_policy(config.pop("dtype", None)):
+            model = super().from_config(config)
+            if schema:
+                model.adapt(Schema.from_dict(schema))
+        return model
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config:
+            config["metrics"] = keras.saving.serialize_keras_object(self._evaluation.metrics)
+            config["table_l2"] = self.table_l2
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def save_assets(self, dir_path):
+        """Puts the encoder into the `.keras` file. Called by Keras."""
+        if self.encoder is not None:
+            self.encoder.save(dir_path)
+
+    def load_assets(self, dir_path):
+        """Takes the encoder out of the `.keras` file. Called by Keras."""
+        if dir_path and any(pathlib.Path(dir_path).iterdir()):
+            self.encoder = Encoder.load(dir_path)
+
+
+def symbolic_batch(schema):
+    """Returns a batch of `keras.Input`s."""
+    return {
+        key: keras.Input(shape, dtype=dtype, name=key)
+        for key, (shape, dtype) in schema.shapes().items()
+    }
+
+
+def check_arrays(batch, schema):
+    """Raises `ValueError` unless `batch` holds the schema's packed arrays with ids in range."""
+    shapes = schema.shapes()
+    if set(batch) != set(shapes):
+        raise ValueError(f"Inputs must be a dict of {sorted(shapes)}. Received: {sorted(batch)}")
+    for key, ((width,), dtype) in shapes.items():
+        shape = tuple(batch[key].shape)
+        if len(shape) != 2 or shape[1] != width:
+            raise ValueError(f"`{key}` must have shape (N, {width}). Received: shape={shape}")
+        if isinstance(batch[key], np.ndarray):
+            kind = "iu" if dtype == "int32" else "iuf"
+            if batch[key].dtype.kind not in kind:
+                raise ValueError(f"`{key}` must be {dtype}. Received: dtype={batch[key].dtype}")
+    for key, columns in schema.bounds().items():
+        if isinstance(batch[key], np.ndarray):
+            check_ids(batch[key], columns)
+
+
+def check_ids(ids, columns):
+    """Raises `ValueError` unless each column of `ids` lies in `[0, size)`.
+
+    `columns` is a list of `(name, size)`: one per column, or a single one for all.
+    """
+    sizes = np.array([size for _, size in columns])
+    bad = (ids < 0) | (ids >= sizes)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        name, size = columns[min(column, len(columns) - 1)]
+        raise ValueError(
+            f"Ids of column {name!r} must lie in [0, {size}). "
+            f"Received: {ids[row, column]} in row {row} ({bad.sum()} such ids in all)"
+        )
+
+
+@contextlib.contextmanager
+def dtype_policy(policy):
+    """Makes layers created inside take `policy` (a name, an object or its config; None: as is)."""
+    before = keras.config.dtype_policy()
+    if isinstance(policy, dict):
+        policy = keras.saving.deserialize_keras_object(policy)
+    if policy is not None:
+        keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _differences(old, new):
+    """Names what differs between two schemas."""
+    old_columns, new_columns = ({f.name: f for f in schema} for schema in (old, new))
+    names = [
+        repr(name)
+        for name in {**old_columns, **new_columns}
+        if old_columns.get(name) != new_columns.get(name)
+    ]
+    if not names and list(old_columns) != list(new_columns):
+        names.append("the order of the columns")
+    names += [part for part in ("label", "group") if getattr(old, part) != getattr(new, part)]
+    return names

@@ -1,0 +1,96 @@
+"""OneTrans. Card: zoo/onetrans/README.md."""
+
+import keras
+from keras import ops
+
+from keras_ctr import layers
+from keras_ctr.zoo._base import CTRModel
+
+
+class OneTrans(CTRModel):
+    """One Pre-Norm Transformer over behaviour events and field tokens together.
+
+    `X = [events; fields]`, then per layer `Z = X + MixedMHA(RMSNorm(X))` and
+    `X' = Z + MixedFFN(RMSNorm(Z))`. Events share one set of projections; each field token has its
+    own. Fields come last, so that under the causal mask they see every event. The logit reads
+    the field tokens (how they are pooled is not stated in the paper; here they are flattened).
+
+    Without sequences in the data all tokens are field tokens.
+
+    Args:
+        embedding_dim: width of the embeddings.
+        token_dim: token width `D` (the paper's `d`); `num_heads` must divide it.
+        num_tokens: number of field tokens, the paper's `L_NS`.
+        num_layers: number of Transformer layers.
+        num_heads: attention heads `H`.
+        dropout: rate on every increment.
+        causal: whether a token sees only itself and those before it, as in the paper.
+        residual: how layers are connected, an object of `layers.residuals`; default `Identity()`.
+        granularity: what the residual connects, `"layer"` (attention and feed-forward together)
+            or `"sublayer"` (each of them).
+
+    Example:
+
+    >>> model = keras_ctr.zoo.get("onetrans", token_dim=8, num_layers=2).adapt(schema)
+    >>> model.predict(batch, verbose=0).shape
+    (4, 1)
+
+    Reference:
+        Zhang et al., "OneTrans", arXiv 2510.26104. Sizes are ours: the paper's serve 90 million
+        weights and histories of 1,190 events.
+    """
+
+    def __init__(
+        self,
+        embedding_dim=16,
+        token_dim=64,
+        num_tokens=8,
+        num_layers=4,
+        num_heads=4,
+        dropout=0.0,
+        causal=True,
+        residual=None,
+        granularity="layer",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if granularity not in ("layer", "sublayer"):
+            raise ValueError(
+                "`granularity` must be 'layer' or 'sublayer'. "
+                f"Received: granularity={granularity!r}"
+            )
+        self.embedding_dim = embedding_dim
+        self.token_dim = token_dim
+        self.num_tokens = num_tokens
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.causal = causal
+        self.residual = residual
+        self.granularity = granularity
+        self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
+        self.tokenize_fields = layers.AutoSplitTokenizer(num_tokens, token_dim)
+        self.tokenize_events = layers.SequenceTokenizer(token_dim)
+        units = []
+        for at in range(num_layers):
+            # Only field tokens are read in the end: in the last layer no event has to ask.
+            keep = num_tokens if at == num_layers - 1 else None
+            layer = [
+                layers.PreNorm(layers.SelfAttention(num_heads, num_tokens, causal, keep), dropout),
+                layers.PreNorm(layers.FeedForward(own_tokens=num_tokens), dropout),
+            ]
+            units += layer if granularity == "sublayer" else [layers.Serial(layer)]
+        self.stack = layers.Stack(units, residual)
+        self.norm = keras.layers.RMSNormalization()
+        self.flatten = keras.layers.Flatten()
+        self.click = layers.Click()
+
+    def call(self, batch, training=None):
+        fields, histories = self.embed(batch)
+        x, mask = self.tokenize_fields(fields), None  # (B, T_NS, D)
+        if histories:
+            events, present = self.tokenize_events(histories)  # (B, T_S, D), (B, T_S)
+            x = ops.concatenate([events, x], axis=1)  # (B, T_S + T_NS, D)
+            mask = ops.pad(present, ((0, 0), (0, self.num_tokens)), constant_values=True)
+        x = self.stack(x, mask=mask, training=training)  # (B, T_NS, D)
+        return self.click(self.flatten(self.norm(x)))
