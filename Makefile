@@ -34,7 +34,7 @@ lint: .venv/all
 	$(BIN)/python zoo/build.py --check
 
 bench: .venv/all
-	KERAS_BACKEND=jax $(BIN)/python tests/bench/reader.py
+	$(BIN)/python tests/bench/speed.py
 
 cards: .venv/all
 	$(BIN)/python zoo/build.py

@@ -46,10 +46,11 @@ class Recipe:
     def get(self, name, **config):
         """Makes the model `name` with the recipe's sizes; `config` comes on top of them."""
         known = arguments(type(zoo.get(name)))
-        sizes = {key: value for key, value in self.model.items() if key in known}
-        if self.tower and "tower" in known and not {"hidden_units", "tower"} & set(config):
-            sizes["tower"] = layers.MLP(**self.tower)
-        return zoo.get(name, **{**sizes, **config})
+        sizes = {key: value for key, value in self.model.items() if key in known} | config
+        if self.tower and "tower" in known and "tower" not in config:
+            changed = {key: value for key, value in config.items() if key in arguments(layers.MLP)}
+            sizes["tower"] = layers.MLP(**self.tower | changed)
+        return zoo.get(name, **sizes)
 
     def compile(self, model):
         """Compiles `model` with the recipe's optimizer and regularisation, and returns it."""
@@ -89,22 +90,29 @@ class Recipe:
         return model.fit(train, validation_data=valid, callbacks=callbacks, **kwargs)
 
 
-# What the BARS benchmark uses per data set. Where its models differ (dropout, coefficient of L2),
-# the setting is one that serves most of them; a model's card says where its own is another.
+# What most models of the BARS benchmark use per data set, and the L2 of those that differ. (Their
+# dropout and depth differ too: a model's settings file says where its own are others.)
 _BARS = {
     "frappe_x1": {"dim": 10, "units": (400, 400, 400), "dropout": 0.2, "l2": 0.05, "batch": 4096},
     "criteo_x4": {"dim": 16, "units": (1000,) * 5, "dropout": 0.2, "l2": 1e-5, "batch": 10000},
     "avazu_x4": {"dim": 16, "units": (2000,) * 4, "dropout": 0.0, "l2": 0.0, "batch": 10000},
 }
+_BARS_L2 = {
+    "lr": {"frappe_x1": 1e-5, "criteo_x4": 1e-7, "avazu_x4": 1e-8},
+    "fm": {"frappe_x1": 5e-6, "criteo_x4": 1e-5, "avazu_x4": 1e-6},
+    "autoint": {"avazu_x4": 1e-6},
+    "dnn": {"avazu_x4": 1e-8},
+    "dcnv2": {"avazu_x4": 1e-9},
+}
 _BARS_ELSEWHERE = {"dim": 10, "units": (400, 400, 400), "dropout": 0.2, "l2": 1e-5, "batch": 4096}
 
 
-def quick(data=None):
+def quick(data=None, model=None):
     """A short run to look around: Adam, three epochs, no schedule. Our choice."""
     return Recipe("quick", epochs=3)
 
 
-def bars(data=None):
+def bars(data=None, model=None):
     """The training recipe of the BARS benchmark (reczoo/BARS, run with reczoo/FuxiCTR).
 
     Adam at 1e-3 with epsilon 1e-8, global gradient norm clipped at 10, L2 on all embedding weights,
@@ -114,6 +122,7 @@ def bars(data=None):
 
     Args:
         data: name of a data set, for its sizes and regularisation; others get small ones.
+        model: name of a model, for its regularisation where BARS gives it another.
     """
     settings = _BARS.get(data, _BARS_ELSEWHERE)
     return Recipe(
@@ -128,7 +137,7 @@ def bars(data=None):
         epochs=100,
         epsilon=1e-8,
         global_clipnorm=10.0,
-        table_l2=settings["l2"],
+        table_l2=_BARS_L2.get(model, {}).get(data, settings["l2"]),
         patience=2,
     )
 
@@ -141,8 +150,8 @@ def names():
     return list(RECIPES)
 
 
-def get(name, data=None):
-    """Returns the recipe `name` with its settings for the data set `data`."""
+def get(name, data=None, model=None):
+    """Returns the recipe `name` with its settings for a data set and a model, by their names."""
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
-    return RECIPES[name](data)
+    return RECIPES[name](data, model)

@@ -142,7 +142,9 @@ def test_gradients_reach_every_query_at_zero(x, residual):
     made(x)
     attention = residual.second if isinstance(residual, Gated) else residual
     target = np.arange(WIDTH, dtype="float32")
-    found = testing.gradients(lambda: ops.sum(ops.square(made(x) - target)), [attention.query])[0]
+    found = testing.gradients(
+        lambda: ops.sum(ops.square(ops.subtract(made(x), target))), [attention.query]
+    )[0]
     reached = np.abs(found).sum(axis=1) > 0
     # A softmax over one source has no gradient: the first site of attnres has a single one.
     assert reached[1:].all() and reached[0] == (attention.activation == "silu")
@@ -159,11 +161,12 @@ def test_prenorm_and_serial_return_increments(x):
     serial = layers.Serial(units(2))
     testing.check_layer(serial, x, x.shape)
     first, second = serial.units
+    x = ops.convert_to_tensor(x)
     expected = first(x) + second(x + first(x))
     np.testing.assert_allclose(
         ops.convert_to_numpy(serial(x)), ops.convert_to_numpy(expected), atol=1e-5
     )
-    norm = rms_norm(x)
+    norm = rms_norm(ops.convert_to_numpy(x))
     unit = layers.PreNorm(layers.FeedForward(2))
     found = ops.convert_to_numpy(unit(x))
     np.testing.assert_allclose(found, ops.convert_to_numpy(unit.sublayer(norm)), atol=1e-5)

@@ -9,6 +9,7 @@ LENGTH = 20  # events in a history, at most
 KINDS = 6  # latent kinds of item, which no column shows
 FORGET = 0.75  # what an event weighs, relative to the one after it
 CLICK_RATE = 0.2
+SPREAD = 1.4  # standard deviation of the logit: makes the Bayes AUC about 0.82
 
 # (number of values, Zipf exponent of their frequencies)
 COLUMNS = {
@@ -16,7 +17,7 @@ COLUMNS = {
     "gender": (2, 0.3),
     "age": (7, 0.3),
     "city": (500, 1.0),
-    "item": (2_000, 0.9),
+    "item": (1_000, 0.9),
     "category": (30, 0.3),
     "brand": (300, 1.0),
     "site": (100, 1.0),
@@ -32,18 +33,18 @@ NAMES = {
     "device": ["phone", "desktop", "tablet", "tv"],
 }
 
-# Standard deviation of each term of the logit. First-order effects are the lesser part: what a
-# model gains over a logistic regression is what it learns of interactions and histories.
+# Relative standard deviations of the terms of the logit. First-order effects are the lesser part:
+# what a model gains over a logistic regression is what it learns of interactions and histories.
 TERMS = {
     "first": 0.55,
-    "second": 0.7,
+    "second": 0.65,
     "third": 0.4,
     "numeric": 0.45,
     "history": 0.65,
     "composed": 0.45,
 }
-# Columns with an effect of their own, and its size. That of users and items is small: a user has
-# twenty rows, which teach no model more.
+# Columns with an effect of their own, and its size. That of users and items is small: most have
+# too few rows to teach a model more.
 FIRST = {
     "user": 0.2,
     "item": 0.2,
@@ -58,10 +59,9 @@ FIRST = {
 }
 SECOND = [("age", "category"), ("site", "device"), ("hour", "category")]
 THIRD = ("age", "device", "position")
-RANK = 2  # length of the latent factors whose products are the interactions
-# Mean of the factors. With 0 the interactions would show in no marginal, and gradient descent
-# would hardly find them.
-LEAN = 0.7
+# Mean of the latent factors whose products are the interactions. With 0 these would show in no
+# marginal, and gradient descent would hardly find them.
+LEAN = 1.0
 
 
 class Draws:
@@ -129,6 +129,9 @@ class World:
         terms = self.terms(reference)
         self.centre = {name: term.mean() for name, term in terms.items()}
         self.scale = {name: TERMS[name] / term.std() for name, term in terms.items()}
+        # Terms happen to lean together in one world more than in another: equalise their sum.
+        stretch = SPREAD / self.logit(reference).std()
+        self.scale = {name: stretch * scale for name, scale in self.scale.items()}
         self.bias = _bias(self.logit(reference), CLICK_RATE)
 
     def item_of(self, kind, uniform):
@@ -172,18 +175,18 @@ class World:
         columns["idle_days"] = (-7.0 * np.log(uniform("idle_days"))).round(2)
         return columns
 
-    def factors(self, stream, name):
-        """Returns one latent vector per value of a column, `(size, RANK)`, about 0 on average."""
+    def factor(self, stream, name):
+        """Returns one latent number per value of a column, `(size,)`, about 0 on average."""
         size, exponent = COLUMNS[name]
-        factors = self.draws.normal(stream, np.arange(size * RANK)).reshape(size, RANK)
+        factor = self.draws.normal(stream, np.arange(size))
         weights = np.arange(1, size + 1) ** -exponent
-        return factors - weights @ factors / weights.sum()
+        return factor - weights @ factor / weights.sum()
 
     def product(self, columns, names):
-        """The interaction of several columns: the sum over ranks of the product of factors."""
+        """The interaction of several columns: the product of a latent factor of each."""
         stream = "*".join(names)
-        parts = [LEAN + self.factors(f"{stream}/{name}", name)[columns[name]] for name in names]
-        return functools.reduce(np.multiply, parts).sum(axis=1)
+        parts = [LEAN + self.factor(f"{stream}/{name}", name)[columns[name]] for name in names]
+        return functools.reduce(np.multiply, parts)
 
     def match(self, columns):
         """The share of the history that is of the item's kind, newer events weighing more."""
@@ -196,8 +199,7 @@ class World:
     def terms(self, columns):
         """Returns the terms of the logit, not yet scaled: `{name of TERMS: (rows,) floats}`."""
         effects = [
-            size * self.factors(f"first/{name}", name)[columns[name], 0]
-            for name, size in FIRST.items()
+            size * self.factor(f"first/{name}", name)[columns[name]] for name, size in FIRST.items()
         ]
         pairs = [self.product(columns, names) for names in SECOND]
         has_history = columns["length"] > 0

@@ -51,7 +51,7 @@ class Synthetic(Source):
 
     def schema(self):
         # A user with few rows is better known by age, gender and city than by an own embedding.
-        features = [Categorical(name, min_count=20 if name == "user" else 1) for name in COLUMNS]
+        features = [Categorical(name, min_count=50 if name == "user" else 1) for name in COLUMNS]
         features += [Numeric("price", transform="log"), Numeric("discount")]
         features += [Numeric("relevance"), Numeric("idle_days")]
         features += [Sequence("history", of="item", length=LENGTH)]

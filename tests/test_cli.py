@@ -1,0 +1,135 @@
+"""The command line, end to end on small generated data."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import keras_ctr
+from keras_ctr import cli
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_CTR_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def clicks(tmp_path):
+    """A file of a user's own: the click depends on city and price."""
+    rng = np.random.default_rng(0)
+    city = rng.choice(["Rome", "Oslo", "Lima"], 2000)
+    price = rng.normal(10, 3, 2000).round(2)
+    click = (rng.random(2000) < 0.2 + 0.5 * (city == "Rome") * (price < 10)).astype(int)
+    path = tmp_path / "clicks.csv"
+    pl.DataFrame({"city": city, "price": price, "click": click}).write_csv(path)
+    return path
+
+
+def run(*arguments):
+    done = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_list_and_info():
+    listed = json.loads(run("list", "--json"))
+    assert [model["name"] for model in listed["models"]] == keras_ctr.zoo.names()
+    assert listed["datasets"] == keras_ctr.datasets.names()
+    assert "deres" in run("list") and "lr" not in run("list", "--group", "sequence")
+    assert json.loads(run("info", "dcnv2", "--json"))["arguments"]["num_layers"] == 3
+    assert "2008.13535" in run("info", "dcnv2")
+
+
+def test_prepare_train_evaluate_predict(clicks, tmp_path):
+    model, results = tmp_path / "model.keras", tmp_path / "results.csv"
+    common = ("fm", "--data", clicks, "--label", "click", "--set", "embedding_dim=4", "--json")
+    options = ("--epochs", 2, "--batch-size", 256, "--save", model, "--results", results)
+    for seed in (1, 2):
+        row = json.loads(run("train", *common, *options, "--seed", seed))
+    assert row["epochs"] == 2 and row["seed"] == 2 and row["backend"] == "jax"
+    table = pl.read_csv(results)
+    assert table["seed"].to_list() == [1, 2] and table["auc"][1] == row["auc"]
+
+    folder = json.loads(run("prepare", clicks, "--label", "click", "--json"))["folder"]
+    found = json.loads(run("evaluate", model, "--data", folder, "--json"))
+    assert found["auc"] == pytest.approx(row["auc"], abs=1e-6)
+    everything = json.loads(run("evaluate", model, "--data", clicks, "--json"))
+    assert set(everything) == {"loss", "auc", "logloss"}
+
+    run("predict", model, clicks, "--output", tmp_path / "out.parquet")
+    p = pl.read_parquet(tmp_path / "out.parquet")["probability"].to_numpy()
+    labels = pl.read_csv(clicks)["click"].to_numpy()
+    assert keras_ctr.metrics.auc(labels, p) == pytest.approx(everything["auc"], abs=1e-6)
+    unlabelled = tmp_path / "unlabelled.csv"
+    pl.read_csv(clicks).drop("click").write_csv(unlabelled)
+    printed = run("predict", model, unlabelled).splitlines()
+    assert printed[0] == "probability" and float(printed[1]) == pytest.approx(p[0], abs=1e-6)
+    frame = pd.read_csv(unlabelled)
+    net = keras_ctr.zoo.load(model)
+    np.testing.assert_allclose(net.predict(frame, verbose=0)[:, 0], p, atol=1e-6)
+
+
+def test_another_vocabulary_is_refused(clicks, tmp_path):
+    """Equal sizes, other words: without the check the model would score other cities."""
+    df = pl.read_csv(clicks)
+    train, *_ = keras_ctr.datasets.from_pandas(df, label="click")
+    renamed = df.with_columns(pl.col("city").replace("Rome", "Bonn"))
+    other, *_ = keras_ctr.datasets.from_pandas(renamed, label="click")
+    model = keras_ctr.zoo.get("lr").adapt(train)
+    model.compile("adam")
+    if other.schema == train.schema:
+        with pytest.raises(ValueError, match="vocabulary.*'city'"):
+            model.evaluate(other, verbose=0)
+    same, *_ = keras_ctr.datasets.from_pandas(renamed, label="click", encoder=train.encoder)
+    assert np.isfinite(model.evaluate(same, return_dict=True, verbose=0)["loss"])
+
+
+def test_config_file(clicks, tmp_path):
+    config = tmp_path / "fm.toml"
+    config.write_text('recipe = "quick"\nepochs = 1\n[model]\nembedding_dim = 3\n')
+    found = json.loads(
+        run("train", "fm", "--data", clicks, "--label", "click", "--config", config, "--json")
+    )
+    assert found["epochs"] == 1
+    config.write_text("epoch = 1\n")
+    with pytest.raises(ValueError, match="Did you mean 'epochs'"):
+        run("train", "fm", "--data", clicks, "--label", "click", "--config", config)
+
+
+def test_demo_beats_logistic_regression_and_not_the_truth():
+    found = json.loads(run("demo", "--rows", 3000, "--epochs", 1, "--json"))
+    assert [row["model"] for row in found["models"]] == ["lr", "dcnv2", "deres"]
+    assert all(0.4 < row["auc"] < found["bayes"]["auc"] for row in found["models"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "derez", "--data", "synthetic"], "Did you mean 'deres'"),
+        (["train", "lr", "--data", "synthetik"], "Did you mean 'synthetic'"),
+        (["train", "lr", "--data", "synthetic", "--option", "row=5"], "Did you mean 'rows'"),
+        (["train", "lr", "--data", "synthetic", "--option", "rows"], "name=value"),
+        (["train", "fm", "--data", "none.csv"], "no such file"),
+        (["info", "dnnn"], "Did you mean 'dnn'"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, message):
+    done = subprocess.run(
+        [sys.executable, "-c", "from keras_ctr.cli import main; main()", *arguments],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr and message in " ".join(done.stderr.split())
