@@ -27,7 +27,7 @@ def key(source, root, on_bad_rows):
         (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns)
         for path in map(Path, source.files(root))
     ]
-    facts = [FORMAT, source.name, source.options, source.schema().to_dict()]
+    facts = [FORMAT, source.name, source.revision, source.options, source.schema().to_dict()]
     facts += [files, on_bad_rows]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -18,12 +18,15 @@ class Source:
 
     Attributes:
         name: name of the data set.
+        revision: raised when the same options come to mean other rows, so that data prepared by
+            an older version are not taken for them.
         folders: names of the folders looked for below `$KERAS_CTR_DATA` and the cache's `raw`.
         extras: names of float columns that `frames` yields beside those of the schema.
         get: what to download, from where: the sentence shown when the files are missing.
     """
 
     name = None
+    revision = 1
     folders = ()
     extras = ()
     get = ""
