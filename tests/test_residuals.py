@@ -198,6 +198,13 @@ def test_mask_reaches_the_units(x):
     assert np.abs(ops.convert_to_numpy(made(x))[:, 1:] - before).max() > 1e-3
 
 
+def test_a_residual_belongs_to_one_stack(x):
+    residual = residuals.deres()
+    layers.Stack(units(2), residual)(x)
+    with pytest.raises(ValueError, match="one stack"):
+        layers.Stack(units(3), residual)(x)
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="activation"):
         DepthAttention(activation="relu")

@@ -10,6 +10,7 @@ import time
 
 import keras
 import numpy as np
+import polars as pl
 import pytest
 from keras import ops
 
@@ -235,6 +236,21 @@ class TestEvaluate:
         for data in (batches(), Batches()):
             found = model.evaluate(data, return_dict=True, verbose=0)
             assert found == pytest.approx(expected, rel=1e-5)
+
+    def test_a_shuffled_data_set_keeps_rows_and_labels_together(self):
+        rng = np.random.default_rng(0)
+        df = {"a": rng.integers(0, 9, 500), "g": rng.integers(0, 30, 500)}
+        df["click"] = (df["a"] > 4).astype(int)
+        train, *_ = keras_ctr.datasets.from_pandas(
+            pl.DataFrame(df), label="click", group="g", valid=0, test=0, batch_size=64
+        )
+        model = zoo.get("lr")
+        model.compile(keras.optimizers.Adam(0.1), metrics=["auc", "gauc"])
+        model.fit(train, epochs=5, verbose=0)
+        found = model.evaluate(train, return_dict=True, verbose=0)
+        p = model.predict(train, verbose=0)
+        assert found["auc"] == keras_ctr.metrics.auc(train.labels, p) > 0.99
+        assert found["gauc"] == keras_ctr.metrics.gauc(train.labels, p, train.groups) > 0.99
 
     def test_during_fit(self, setting):
         model, batch, label = setting

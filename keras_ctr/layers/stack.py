@@ -101,8 +101,14 @@ class Stack(Layer):
 
     def build(self, input_shape):
         build_in_turn(self.units, input_shape)
+        sites = (len(self.units), input_shape[-1])
         if not self.residual.built:  # one that comes from a saved config is built already
-            self.residual.build((len(self.units), input_shape[-1]))
+            self.residual.build(sites)
+        elif (self.residual.depth, self.residual.width) != sites:
+            raise ValueError(
+                f"A residual belongs to one stack: make a new one for (depth, width) {sites}. "
+                f"Received one built for {(self.residual.depth, self.residual.width)}"
+            )
 
     def call(self, x, mask=None, training=None):
         state = self.residual.open(x)

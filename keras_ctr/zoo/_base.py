@@ -14,7 +14,7 @@ from keras_ctr.layers import FeatureEmbedding
 from keras_ctr.layers._base import FromSignature
 from keras_ctr.losses import LogLoss
 from keras_ctr.schema import Schema
-from keras_ctr.zoo._predictions import BATCH_SIZE, collect
+from keras_ctr.zoo._predictions import BATCH_SIZE, collect, in_stored_order
 
 
 class CTRModel(FromSignature, keras.Model):
@@ -178,9 +178,10 @@ class CTRModel(FromSignature, keras.Model):
         """Keras's `predict`; `x` may also be a data frame of raw values.
 
         Returns:
-            Click probabilities `(N, 1)`, float32.
+            Click probabilities `(N, 1)`, float32. Those of a data set are in the order of its
+            `labels`, also where its batches are shuffled for training.
         """
-        x = self._admit(x)
+        x = in_stored_order(self._admit(x))
         if isinstance(x, dict):
             batch_size = batch_size or BATCH_SIZE
         return super().predict(

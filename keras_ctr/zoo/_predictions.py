@@ -22,9 +22,8 @@ def collect(predict, x, y=None, sample_weight=None, **kwargs):
     """
     groups = None
     if y is None:
-        if hasattr(x, "with_options"):  # one of our data sets: its groups are in unshuffled order
-            x = x.with_options(shuffle=False, drop_remainder=False)
-            groups = x.groups
+        x = in_stored_order(x)
+        groups = getattr(x, "groups", None)
         kwargs.pop("batch_size", None)
         record = (
             _RecordedDataset(x) if isinstance(x, keras.utils.PyDataset) else _RecordedBatches(x)
@@ -40,6 +39,13 @@ def collect(predict, x, y=None, sample_weight=None, **kwargs):
     if sample_weight is not None:
         sample_weight = np.asarray(sample_weight, "float32").reshape(-1)[:rows]
     return y, probabilities, sample_weight, None if groups is None else groups[:rows]
+
+
+def in_stored_order(x):
+    """Returns a data set of `keras_ctr.datasets` unshuffled and whole, anything else as it is."""
+    if hasattr(x, "with_options"):
+        return x.with_options(shuffle=False, drop_remainder=False)
+    return x
 
 
 class _Record:

@@ -25,28 +25,5 @@ class AttnRes(OneTrans):
         it is a baseline of DeRes, arXiv 2606.07980.
     """
 
-    def __init__(
-        self,
-        embedding_dim=16,
-        token_dim=64,
-        num_tokens=8,
-        num_layers=4,
-        num_heads=4,
-        dropout=0.0,
-        causal=True,
-        residual=None,
-        granularity="sublayer",
-        **kwargs,
-    ):
-        super().__init__(
-            embedding_dim=embedding_dim,
-            token_dim=token_dim,
-            num_tokens=num_tokens,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            dropout=dropout,
-            causal=causal,
-            residual=residual or residuals.attnres(),
-            granularity=granularity,
-            **kwargs,
-        )
+    default_residual = staticmethod(residuals.attnres)
+    default_granularity = "sublayer"

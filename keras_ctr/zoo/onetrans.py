@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ctr import layers
+from keras_ctr.layers import residuals
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -26,8 +27,8 @@ class OneTrans(CTRModel):
         dropout: rate on every increment.
         causal: whether a token sees only itself and those before it, as in the paper.
         residual: how layers are connected, an object of `layers.residuals`; default `Identity()`.
-        granularity: what the residual connects, `"layer"` (attention and feed-forward together)
-            or `"sublayer"` (each of them).
+        granularity: what the residual connects: `"layer"` (attention and feed-forward together,
+            the default) or `"sublayer"` (each of them).
 
     Example:
 
@@ -40,6 +41,9 @@ class OneTrans(CTRModel):
         weights and histories of 1,190 events.
     """
 
+    default_residual = residuals.Identity
+    default_granularity = "layer"
+
     def __init__(
         self,
         embedding_dim=16,
@@ -50,11 +54,11 @@ class OneTrans(CTRModel):
         dropout=0.0,
         causal=True,
         residual=None,
-        granularity="layer",
+        granularity=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if granularity not in ("layer", "sublayer"):
+        if granularity not in ("layer", "sublayer", None):
             raise ValueError(
                 "`granularity` must be 'layer' or 'sublayer'. "
                 f"Received: granularity={granularity!r}"
@@ -66,8 +70,8 @@ class OneTrans(CTRModel):
         self.num_heads = num_heads
         self.dropout = dropout
         self.causal = causal
-        self.residual = residual
-        self.granularity = granularity
+        self.residual = residual or self.default_residual()
+        self.granularity = granularity or self.default_granularity
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         self.tokenize_fields = layers.AutoSplitTokenizer(num_tokens, token_dim)
         self.tokenize_events = layers.SequenceTokenizer(token_dim)
@@ -79,8 +83,8 @@ class OneTrans(CTRModel):
                 layers.PreNorm(layers.SelfAttention(num_heads, num_tokens, causal, keep), dropout),
                 layers.PreNorm(layers.FeedForward(own_tokens=num_tokens), dropout),
             ]
-            units += layer if granularity == "sublayer" else [layers.Serial(layer)]
-        self.stack = layers.Stack(units, residual)
+            units += layer if self.granularity == "sublayer" else [layers.Serial(layer)]
+        self.stack = layers.Stack(units, self.residual)
         self.norm = keras.layers.RMSNormalization()
         self.flatten = keras.layers.Flatten()
         self.click = layers.Click()
