@@ -332,21 +332,27 @@ class TestTokenizers:
         expected = (flat @ kernel + bias).reshape(6, 4, 2)
         np.testing.assert_allclose(ops.convert_to_numpy(layer(x)), expected, rtol=1e-4, atol=1e-5)
 
-    def test_sequences_follow_one_another(self, rng):
-        first, second = normal(rng, 6, 5, 3), normal(rng, 6, 2, 3)
+    def test_sequences_come_first_and_one_after_the_other(self, rng):
+        x, first, second = normal(rng, 6, 4, 8), normal(rng, 6, 5, 3), normal(rng, 6, 2, 3)
         masks = rng.random((6, 5)) < 0.5, rng.random((6, 2)) < 0.5
-        layer = layers.SequenceTokenizer(4)
-        both, mask = layer([(first, masks[0]), (second, masks[1])])
-        assert tuple(both.shape) == (6, 7, 4)
-        np.testing.assert_array_equal(ops.convert_to_numpy(mask), np.concatenate(masks, axis=1))
-        changed, _ = layer([(first, masks[0]), (second + 1, masks[1])])
-        difference = np.abs(ops.convert_to_numpy(changed) - ops.convert_to_numpy(both))
-        assert difference[:, :5].max() == 0 < difference[:, 5:].min()
+        layer = layers.SequenceTokenizer()
+        tokens, mask = layer(x, [(first, masks[0]), (second, masks[1])])
+        assert tuple(tokens.shape) == (6, 11, 8)
+        expected = np.concatenate([*masks, np.ones((6, 4), bool)], axis=1)
+        np.testing.assert_array_equal(ops.convert_to_numpy(mask), expected)
+        changed, _ = layer(x, [(first, masks[0]), (second + 1, masks[1])])
+        difference = np.abs(ops.convert_to_numpy(changed) - ops.convert_to_numpy(tokens))
+        assert difference[:, 5:7].min() > 0
+        assert difference[:, :5].max() == difference[:, 7:].max() == 0
 
     def test_contract(self, rng):
         testing.check_layer(layers.AutoSplitTokenizer(4, 2), normal(rng, 6, 5, 3), (6, 4, 2))
         histories = [(normal(rng, 6, 5, 3), np.ones((6, 5), bool))]
-        testing.check_layer(layers.SequenceTokenizer(4), histories)
+        x = normal(rng, 6, 4, 8)
+        testing.check_layer(layers.SequenceTokenizer(), x, call_kwargs={"histories": histories})
+        tokens, mask = layers.SequenceTokenizer()(x, [])
+        np.testing.assert_array_equal(ops.convert_to_numpy(tokens), x)
+        assert ops.convert_to_numpy(mask).all()
 
 
 def test_every_public_layer_is_tested_here():

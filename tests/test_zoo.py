@@ -199,13 +199,17 @@ class TestEvaluate:
         schema = testing.example_schema()
         batch, label = testing.example_batch(schema, rows=100)
         model = zoo.get("fm", embedding_dim=4).adapt(schema)
+        for weight in model.trainable_weights:  # spread predictions: no ties to be broken by chance
+            weight.assign(weight + 0.5 * keras.random.normal(weight.shape))
         model.compile("adam", metrics=["auc", "logloss", "calibration", "binary_accuracy"])
         return model, batch, label
 
     def test_is_exact_and_independent_of_batches(self, setting):
         model, batch, label = setting
-        p = model.predict(batch, verbose=0)
+        p = model.predict(batch, batch_size=7, verbose=0)
         found = model.evaluate(batch, label, batch_size=7, return_dict=True, verbose=0)
+        whole = model.evaluate(batch, label, return_dict=True, verbose=0)
+        assert found == pytest.approx(whole, rel=1e-5)
         assert found["auc"] == keras_ctr.metrics.auc(label, p)
         assert found["loss"] == pytest.approx(keras_ctr.metrics.log_loss(label, p), rel=1e-5)
         assert found["binary_accuracy"] == pytest.approx(np.mean((p > 0.5) == label))

@@ -44,51 +44,46 @@ class AutoSplitTokenizer(Layer):
 
 
 class SequenceTokenizer(Layer):
-    """Behaviour histories to tokens, one after the other, oldest event first.
+    """Puts the events of behaviour histories, oldest first, in front of the field tokens.
 
-    Each history has its own projection, a learned position per event and a learned vector that
-    tells which history it is. Histories are right-aligned: the last position is the newest event.
-
-    Args:
-        dim: token width `D`.
+    Each history has its own projection, whose bias tells histories apart, and a learned position
+    per event. Histories are right-aligned: the last of their positions is the newest event.
 
     Call arguments:
-        histories: list with, per sequence, its events `(B, S, D_e)` and their mask `(B, S)`, as
-            `FeatureEmbedding(pool=None)` returns it.
+        x: field tokens `(B, T, D)`.
+        histories: list (of any length) with, per sequence, its events `(B, S, D_e)` and their mask
+            `(B, S)`, as `FeatureEmbedding(pool=None)` returns it.
 
     Returns:
-        Tokens `(B, sum of all S, D)` and their mask `(B, sum of all S)`, True for an event.
+        Tokens `(B, sum of all S + T, D)` and their mask `(B, sum of all S + T)`, False for padding.
 
     Reference:
-        Zhang et al., "OneTrans", arXiv 2510.26104: sequence tokens. Learned absolute positions are
-        our choice.
+        Zhang et al., "OneTrans", arXiv 2510.26104: sequence tokens, in front of the others. Learned
+        absolute positions are our choice.
     """
 
-    def __init__(self, dim, **kwargs):
-        super().__init__(**kwargs)
-        self.dim = dim
-
-    def build(self, input_shape):
+    def build(self, x_shape, histories_shape=()):  # Keras leaves the shape of an empty list out
+        width = x_shape[-1]
         small = keras.initializers.RandomNormal(stddev=0.02)
         self.norms, self.projections, self.positions = [], [], []
-        for at, (events, _) in enumerate(input_shape):
+        for at, (events, _) in enumerate(histories_shape):
             norm = keras.layers.RMSNormalization(dtype=self.dtype_policy)
             norm.build(events)
             self.norms.append(norm)
-            # The bias is the vector that tells histories apart.
-            projection = keras.layers.Dense(self.dim, dtype=self.dtype_policy)
+            projection = keras.layers.Dense(width, dtype=self.dtype_policy)
             projection.build(events)
             self.projections.append(projection)
             self.positions.append(
                 self.add_weight(
-                    shape=(events[1], self.dim), initializer=small.clone(), name=f"position_{at}"
+                    shape=(events[1], width), initializer=small.clone(), name=f"position_{at}"
                 )
             )
 
-    def call(self, histories):
+    def call(self, x, histories):
         tokens, masks = [], []
         for at, (events, mask) in enumerate(histories):
             events = self.projections[at](self.norms[at](events))
             tokens.append(events + self.positions[at])  # (B, S, D)
             masks.append(mask)
-        return ops.concatenate(tokens, axis=1), ops.concatenate(masks, axis=1)
+        masks.append(ops.ones_like(x[..., 0], dtype="bool"))
+        return ops.concatenate([*tokens, x], axis=1), ops.concatenate(masks, axis=1)

@@ -1,7 +1,6 @@
 """OneTrans. Card: zoo/onetrans/README.md."""
 
 import keras
-from keras import ops
 
 from keras_ctr import layers
 from keras_ctr.layers import residuals
@@ -74,7 +73,7 @@ class OneTrans(CTRModel):
         self.granularity = granularity or self.default_granularity
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         self.tokenize_fields = layers.AutoSplitTokenizer(num_tokens, token_dim)
-        self.tokenize_events = layers.SequenceTokenizer(token_dim)
+        self.tokenize_events = layers.SequenceTokenizer()
         units = []
         for at in range(num_layers):
             # Only field tokens are read in the end: in the last layer no event has to ask.
@@ -91,10 +90,7 @@ class OneTrans(CTRModel):
 
     def call(self, batch, training=None):
         fields, histories = self.embed(batch)
-        x, mask = self.tokenize_fields(fields), None  # (B, T_NS, D)
-        if histories:
-            events, present = self.tokenize_events(histories)  # (B, T_S, D), (B, T_S)
-            x = ops.concatenate([events, x], axis=1)  # (B, T_S + T_NS, D)
-            mask = ops.pad(present, ((0, 0), (0, self.num_tokens)), constant_values=True)
+        x = self.tokenize_fields(fields)  # (B, T_NS, D)
+        x, mask = self.tokenize_events(x, histories)  # (B, T_S + T_NS, D)
         x = self.stack(x, mask=mask, training=training)  # (B, T_NS, D)
         return self.click(self.flatten(self.norm(x)))
