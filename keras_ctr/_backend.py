@@ -1,6 +1,7 @@
 """Picks a backend before Keras is first imported, where the user has not."""
 
 import importlib.util
+import json
 import logging
 import os
 import pathlib
@@ -8,6 +9,15 @@ import sys
 
 # Keras's name of each backend and the module it imports, in the order in which they are tried.
 _MODULES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+
+def _configured():
+    """The backend in Keras's config file. Keras writes the file itself, with its default in it."""
+    home = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    try:
+        return json.loads((home / "keras.json").read_text()).get("backend")
+    except (OSError, ValueError):
+        return None
 
 
 def choose():
@@ -18,8 +28,7 @@ def choose():
     """
     if "keras" in sys.modules or "KERAS_BACKEND" in os.environ:
         return True
-    home = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-    if (home / "keras.json").exists():
+    if _configured() not in (None, "tensorflow"):
         return True
     installed = [name for name, module in _MODULES.items() if importlib.util.find_spec(module)]
     if not installed:
