@@ -29,7 +29,10 @@ SMALL = {
     "dcnv2": {"embedding_dim": 4, "num_layers": 2, "hidden_units": [8, 4]},
     "autoint": {"embedding_dim": 4, "attention_dim": 8, "num_layers": 2},
     "onetrans": SMALL_TOKENS,
-    "attnres": SMALL_TOKENS,
+    "denseformer": SMALL_TOKENS,
+    "hyper_connections": SMALL_TOKENS | {"num_layers": 1},
+    "mhc": SMALL_TOKENS | {"num_layers": 1},
+    "attnres": SMALL_TOKENS | {"num_layers": 1},
     "deres": SMALL_TOKENS,
 }
 

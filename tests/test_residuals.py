@@ -150,9 +150,30 @@ def test_gradients_reach_every_query_at_zero(x, residual):
     assert reached[1:].all() and reached[0] == (attention.activation == "silu")
 
 
-@pytest.mark.parametrize(
-    "make", [Identity, residuals.deres, residuals.attnres, lambda: DepthAttention(2, "sigmoid")]
-)
+FAMILY = {
+    "identity": Identity,
+    "deres": residuals.deres,
+    "attnres": residuals.attnres,
+    "sigmoid": lambda: DepthAttention(2, "sigmoid"),
+    "scalar gate": lambda: residuals.deres(gate="scalar"),
+    "dynamic gate": lambda: residuals.deres(gate="dynamic"),
+    "additive": lambda: residuals.deres(gate=None),
+    "depth weighted": residuals.DepthWeighted,
+    "dilated": lambda: residuals.DepthWeighted(dilation=2, period=2),
+    "static hc": lambda: residuals.HyperConnection(2, dynamic=False),
+    "dynamic hc": lambda: residuals.HyperConnection(2),
+    "mhc": lambda: residuals.mhc(2),
+    "matrix": residuals.LearnableResidual,
+    "diagonal": lambda: residuals.LearnableResidual(diagonal=True),
+    "laurel": lambda: residuals.LAuReL(2),
+    "laurel scalars": lambda: residuals.LAuReL(0),
+    "dca": residuals.DeepCrossAttention,
+    "mudd": residuals.MUDD,
+}
+family = pytest.mark.parametrize("make", FAMILY.values(), ids=FAMILY)
+
+
+@family
 def test_stack_contract(x, make):
     testing.check_layer(layers.Stack(units(2), make()), x, x.shape)
 
@@ -172,7 +193,7 @@ def test_prenorm_and_serial_return_increments(x):
     np.testing.assert_allclose(found, ops.convert_to_numpy(unit.sublayer(norm)), atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [Identity, residuals.deres, residuals.attnres])
+@family
 def test_tokens_that_disappear_with_depth_leave_the_tail(x, make):
     """A pyramid whose last unit keeps 2 of 4 tokens is the tail of the one that keeps all."""
 
@@ -205,7 +226,218 @@ def test_a_residual_belongs_to_one_stack(x):
         layers.Stack(units(3), residual)(x)
 
 
+def filled(residual, rng, depth=DEPTH):
+    """Builds a residual and gives it weights that are nowhere special."""
+    residual.build((depth, WIDTH))
+    residual.set_weights([0.5 * rng.normal(size=w.shape) for w in residual.get_weights()])
+    return {w.path.split("/")[-1]: ops.convert_to_numpy(w) for w in residual.weights}
+
+
+def walk(residual, x, increments):
+    """What each site sees, and the output, for given increments."""
+    state, seen = residual.open(ops.convert_to_tensor(x)), []
+    for at, increment in enumerate(increments):
+        read, kept = residual.read(state, at)
+        seen.append(ops.convert_to_numpy(read))
+        state = residual.write(kept, ops.convert_to_tensor(increment), at)
+    return [*seen, ops.convert_to_numpy(residual.close(state))]
+
+
+@pytest.fixture
+def increments(rng, x):
+    return [rng.normal(size=x.shape).astype("float32") for _ in range(DEPTH)]
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [
+        ("scalar gate", 1),
+        ("dynamic gate", 1),
+        ("additive", 1),
+        ("depth weighted", 1),
+        ("dilated", 1),
+        ("static hc", 2),
+        ("dynamic hc", 2),
+        ("matrix", 1),
+        ("diagonal", 1),
+        ("laurel", 1),
+        ("laurel scalars", 1),
+        ("mudd", 1),
+    ],
+)
+def test_starts_as_the_plain_residual(x, name, factor):
+    """Up to the number of streams, which a norm after the stack takes away."""
+    found = run(FAMILY[name](), x)
+    np.testing.assert_allclose(found, factor * run(Identity(), x), rtol=1e-4, atol=1e-4)
+
+
+def test_deep_cross_attention_starts_near_it(x):
+    np.testing.assert_allclose(run(residuals.DeepCrossAttention(), x), run(Identity(), x), atol=2)
+
+
+@pytest.mark.parametrize(("dilation", "period"), [(1, 1), (2, 1), (1, 2), (2, 3)])
+def test_depth_weighted_oracle(x, rng, increments, dilation, period):
+    residual = residuals.DepthWeighted(dilation, period)
+    alpha = filled(residual, rng)["alpha"]
+    outputs, y, expected = [x], x, [x]
+    for unit, increment in enumerate(increments, start=1):
+        outputs.append(y + increment)
+        y = outputs[-1]
+        if unit % period == 0:
+            sources = [j for j in range(unit + 1) if (unit - j) % dilation == 0]
+            y = sum(alpha[unit - 1, j] * outputs[j] for j in sources)
+        expected.append(y)
+    np.testing.assert_allclose(walk(residual, x, increments), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_hyper_connection_oracle(x, rng, increments, dynamic):
+    residual = residuals.HyperConnection(3, dynamic)
+    w = filled(residual, rng)
+    streams, expected = np.repeat(x[:, :, None], 3, axis=2), []
+    for at, increment in enumerate(increments):
+        write, read, mix = w["write"][at], w["read"][at], w["mix"][at]
+        if dynamic:
+            normed = rms_norm(streams) * w["gain"][at]
+            write = write + w["scales"][at, 0] * np.tanh(normed @ w["to_write"][at])[..., 0]
+            read = read + w["scales"][at, 1] * np.tanh(normed @ w["to_read"][at])[..., 0]
+            mix = mix + w["scales"][at, 2] * np.tanh(normed @ w["to_mix"][at])
+        expected.append(np.sum(np.broadcast_to(read, streams.shape[:3])[..., None] * streams, 2))
+        mixed = np.swapaxes(np.broadcast_to(mix, (*streams.shape[:3], 3)), -1, -2) @ streams
+        streams = (
+            mixed + np.broadcast_to(write, streams.shape[:3])[..., None] * increment[:, :, None]
+        )
+    expected.append(streams.sum(axis=2))
+    for one, other in zip(walk(residual, x, increments), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def sinkhorn_by_hand(logits, iterations=20):
+    matrix = np.exp(logits.astype("float64"))
+    for _ in range(iterations):
+        matrix = matrix / matrix.sum(axis=-2, keepdims=True)
+        matrix = matrix / matrix.sum(axis=-1, keepdims=True)
+    return matrix
+
+
+def test_manifold_hyper_connection_oracle(x, rng, increments):
+    residual = residuals.ManifoldHyperConnection(3)
+    w = filled(residual, rng)
+    streams, expected = np.repeat(x[:, :, None], 3, axis=2), []
+    for at, increment in enumerate(increments):
+        z = rms_norm(streams.reshape(*x.shape[:2], -1)) * w["gain"][at]
+        maps = np.split(z @ w["phi"][at], [3, 6], axis=-1)
+        bias = np.split(w["bias"][at], [3, 6])
+        pre, post, mix = (w["scales"][at, i] * maps[i] + bias[i] for i in range(3))
+        mix = sinkhorn_by_hand(mix.reshape(*x.shape[:2], 3, 3))
+        expected.append(np.sum(1 / (1 + np.exp(-pre[..., None])) * streams, axis=2))
+        streams = mix @ streams + 2 / (1 + np.exp(-post[..., None])) * increment[:, :, None]
+    expected.append(streams.sum(axis=2))
+    for one, other in zip(walk(residual, x, increments), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_sinkhorn_is_doubly_stochastic(rng):
+    logits = rng.normal(size=(50, 4, 4)).astype("float32")
+    found = ops.convert_to_numpy(residuals.sinkhorn(ops.convert_to_tensor(logits)))
+    np.testing.assert_allclose(found, sinkhorn_by_hand(logits), atol=1e-5)
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-6)
+    np.testing.assert_allclose(found.sum(axis=-2), 1, atol=1e-3)
+    assert (found >= 0).all()
+    product = found[:25] @ found[25:]
+    np.testing.assert_allclose(product.sum(axis=-1), 1, atol=1e-5)
+    np.testing.assert_allclose(product.sum(axis=-2), 1, atol=2e-3)
+    one = residuals.sinkhorn(ops.convert_to_tensor(logits[:, :1, :1]))
+    np.testing.assert_allclose(ops.convert_to_numpy(one), 1)
+
+
+def test_streams_of_mhc_come_apart(x):
+    """A symmetric start would give all streams one gradient, and keep them copies for ever.
+
+    (At the first site they are copies of the input still.)
+    """
+    made = stack(residuals.mhc(4))
+    made(x)
+    found = testing.gradients(lambda: ops.sum(ops.square(made(x))), [made.residual.phi])[0]
+    by_stream = found.reshape(DEPTH, 4, WIDTH, -1)
+    assert np.abs(by_stream[-1, 0] - by_stream[-1, 1]).max() > 1e-2 * np.abs(by_stream[-1]).max()
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_learnable_oracle(x, rng, increments, diagonal):
+    residual = residuals.LearnableResidual(diagonal)
+    kernel = filled(residual, rng)["map"]
+    y, expected = x, [x]
+    for at, increment in enumerate(increments):
+        y = (y * kernel[at] if diagonal else y @ kernel[at]) + increment
+        expected.append(y)
+    np.testing.assert_allclose(walk(residual, x, increments), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_laurel_oracle(x, rng, increments, rank):
+    residual = residuals.LAuReL(rank)
+    w = filled(residual, rng)
+    y, expected = x, [x]
+    for at, increment in enumerate(increments):
+        low = y @ w["down"][at] @ w["up"][at] if rank else 0
+        y = w["scales"][at, 0] * increment + w["scales"][at, 1] * y + low
+        expected.append(y)
+    np.testing.assert_allclose(walk(residual, x, increments), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_deep_cross_attention_oracle(x, rng, increments):
+    residual = residuals.DeepCrossAttention()
+    w = filled(residual, rng)
+    outputs = [x, *increments]
+    expected = [
+        sum(
+            (w["base"][at, j] + np.maximum(g @ w["query"][at], 0)[..., None]) * g
+            for j, g in enumerate(outputs[: at + 1])
+        )
+        for at in range(DEPTH + 1)
+    ]
+    np.testing.assert_allclose(walk(residual, x, increments), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_mudd_oracle(x, rng, increments):
+    from math import erf
+
+    residual = residuals.MUDD()
+    w = filled(residual, rng)
+    outputs, expected = [x, *increments], []
+    for at in range(DEPTH + 1):
+        hidden = rms_norm(sum(outputs[: at + 1])) @ w["down"][at]
+        hidden = hidden * 0.5 * (1 + np.vectorize(erf)(hidden / np.sqrt(2)))
+        weights = hidden @ w["up"][at] + w["base"][at]
+        expected.append(sum(weights[..., j : j + 1] * g for j, g in enumerate(outputs[: at + 1])))
+    np.testing.assert_allclose(walk(residual, x, increments), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_dynamic_gate_oracle(x, rng):
+    residual = residuals.deres(gate="dynamic")
+    residual.build((DEPTH, WIDTH))
+    for weight in (residual.theta, residual.down, residual.up):
+        weight.assign(rng.normal(size=weight.shape))
+    found = ops.convert_to_numpy(residual.gate_at(ops.convert_to_tensor(x), 2))
+    theta, down, up = (
+        ops.convert_to_numpy(w)[2] for w in (residual.theta, residual.down, residual.up)
+    )
+    expected = 1 / (1 + np.exp(-(rms_norm(x) @ down @ up + theta)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_bad_input():
+    for make in (
+        lambda: residuals.DepthWeighted(dilation=0),
+        lambda: residuals.DepthWeighted(period=0),
+        lambda: residuals.HyperConnection(0),
+        lambda: residuals.mhc(0),
+        lambda: residuals.LAuReL(-1),
+        lambda: residuals.deres(gate="matrix"),
+    ):
+        with pytest.raises(ValueError, match="Received"):
+            make()
     with pytest.raises(ValueError, match="activation"):
         DepthAttention(activation="relu")
     with pytest.raises(ValueError, match="block_size"):

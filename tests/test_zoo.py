@@ -67,8 +67,8 @@ def test_every_model_went_through_every_check():
     if not ran["check_model"]:
         pytest.skip("the contract tests were deselected")
     assert ran["check_model"] == set(zoo.names())
-    assert len(ran["check_model"]) == 9
-    assert len(ran["reloaded"]) == 2 * 9
+    assert len(ran["check_model"]) == len(zoo.MODELS) == len(exchange.SMALL)
+    assert len(ran["reloaded"]) == 2 * len(zoo.MODELS)
     print(f"\n{len(ran['check_model'])} models checked on {keras.backend.backend()}")
 
 
@@ -305,6 +305,28 @@ def test_deres_starts_as_onetrans():
     )
 
 
+def test_residual_map(tmp_path):
+    schema = testing.example_schema()
+    batch, _ = testing.example_batch(schema)
+    model = zoo.get("deres", **exchange.SMALL["deres"]).adapt(schema)
+    model.residual.second.query.assign(model.residual.second.query + 1.0)
+    found = model.residual_map(batch)
+    assert [w.shape[-1] for w in found["weights"]] == [1, 2, 3]  # a new block at every site
+    assert [g.shape for g in found["gate"]] == [(8,)] * 3
+    np.testing.assert_array_equal(found["gate"], 0.5)
+    assert min(w.min() for w in found["weights"]) < 0  # forgetting
+    assert model.residual_map(batch)["weights"][0].shape == found["weights"][0].shape
+    grid = keras_ctr.plots.weights_by_site(found["weights"])
+    assert grid.shape == (3, 3) and np.isnan(grid[0, 1:]).all()
+    with pytest.raises(ValueError, match="no residual stack"):
+        zoo.get("lr").adapt(schema).residual_map(batch)
+    if importlib.util.find_spec("matplotlib"):
+        keras_ctr.plots.residual_map(found, tmp_path / "map.png")
+        assert (tmp_path / "map.png").stat().st_size > 1000
+    plain = zoo.get("onetrans", **exchange.SMALL["onetrans"]).adapt(schema)
+    assert plain.residual_map(batch) == {"weights": [], "gate": []}
+
+
 def test_histories_are_read_in_order():
     """Token models notice the order of events; pooled ones do not. An empty one is finite."""
     schema = testing.example_schema()
@@ -362,7 +384,7 @@ def test_import_loads_neither_pandas_nor_polars_nor_another_backend():
 
 
 @pytest.mark.once
-def test_a_backend_is_found_when_tensorflow_is_missing():
+def test_a_backend_is_found_when_tensorflow_is_missing(tmp_path):
     """In a process that cannot see TensorFlow, with KERAS_BACKEND unset."""
     code = (
         "import importlib.util as u; find = u.find_spec;"
@@ -370,11 +392,19 @@ def test_a_backend_is_found_when_tensorflow_is_missing():
         "import keras_ctr, keras; print(keras.backend.backend())"
     )
     env = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
-    env["KERAS_HOME"] = os.devnull
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=env, text=True, capture_output=True, check=True
-    )
-    assert done.stdout.strip() == "jax" and "using jax" in done.stderr
+    # Keras writes a config with its default in it: that is not somebody's choice, another one is.
+    for config, expected in ((None, "jax"), ("tensorflow", "jax"), ("torch", "torch")):
+        if config:
+            (tmp_path / "keras.json").write_text(json.dumps({"backend": config}))
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**env, "KERAS_HOME": str(tmp_path if config else tmp_path / "none")},
+            text=True,
+            capture_output=True,
+            check=True,
+        )
+        assert done.stdout.strip() == expected
+        assert ("using jax" in done.stderr) == (expected == "jax")
 
 
 @pytest.mark.once

@@ -15,10 +15,13 @@ from keras_ctr.zoo.attnres import AttnRes
 from keras_ctr.zoo.autoint import AutoInt
 from keras_ctr.zoo.dcnv2 import DCNV2
 from keras_ctr.zoo.deepfm import DeepFM
+from keras_ctr.zoo.denseformer import DenseFormer
 from keras_ctr.zoo.deres import DeRes
 from keras_ctr.zoo.dnn import DNN
 from keras_ctr.zoo.fm import FM
+from keras_ctr.zoo.hyper_connections import HyperConnections
 from keras_ctr.zoo.lr import LR
+from keras_ctr.zoo.mhc import MHC
 from keras_ctr.zoo.onetrans import OneTrans
 
 # The table of contents: one line and one file per architecture.
@@ -30,14 +33,25 @@ MODELS = {
     "dcnv2": DCNV2,
     "autoint": AutoInt,
     "onetrans": OneTrans,
+    "denseformer": DenseFormer,
+    "hyper_connections": HyperConnections,
+    "mhc": MHC,
     "attnres": AttnRes,
     "deres": DeRes,
 }
 
 GROUPS = {
-    "deres-baselines": ["dcnv2", "autoint", "onetrans", "attnres"],
+    "deres-baselines": [
+        "dcnv2",
+        "autoint",
+        "onetrans",
+        "denseformer",
+        "hyper_connections",
+        "mhc",
+        "attnres",
+    ],
     "sml": ["dnn", "deepfm", "dcnv2"],
-    "sequence": ["onetrans", "attnres", "deres"],
+    "sequence": ["onetrans", "denseformer", "hyper_connections", "mhc", "attnres", "deres"],
 }
 
 

@@ -236,6 +236,36 @@ class CTRModel(FromSignature, keras.Model):
             print(" - ".join(f"{key}: {value:.5f}" for key, value in logs.items()))
         return logs if return_dict else list(logs.values())
 
+    # Looking inside
+
+    def residual_map(self, batch):
+        """Shows what the residual of the model's stack does with a batch.
+
+        Args:
+            batch: a dict of packed arrays, or a data frame of raw values.
+
+        Returns:
+            A dict of lists with a NumPy array per site, in order of depth. `"weights"`: of
+            `DepthAttention`, `(B, T, sources)`, source 0 being the stack's input; SiLU weights can
+            be negative, which is forgetting. `"gate"`: of `Gated`, `(D,)`, or `(B, T, D)` if
+            dynamic. Empty lists where the residual has no such part.
+
+        Raises:
+            ValueError: the model has no stack of residual units.
+        """
+        stack = getattr(self, "stack", None)
+        if stack is None:
+            raise ValueError(f"{type(self).__name__} has no residual stack to look into.")
+        batch = self._admit(batch)
+        with stack.residual.watching() as notes:
+            self({key: ops.convert_to_tensor(array) for key, array in batch.items()})
+        found = {"weights": [], "gate": []}
+        for name, _, value in notes:
+            if isinstance(value, list):
+                value = ops.concatenate(value, axis=-1)
+            found[name].append(ops.convert_to_numpy(value))
+        return found
+
     # Saving
 
     def get_config(self):

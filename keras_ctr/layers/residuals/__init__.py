@@ -7,22 +7,53 @@
     x = residual.close(state)
 
 One object spans a stack and owns the weights of every site on axis 0. Residuals compose: DeRes is
-`Gated(Identity(), DepthAttention(activation="silu"))`.
+`Gated(Identity(), DepthAttention(activation="silu"))`. Most start as the plain residual; where one
+does not, its docstring says so.
 """
 
 from keras_ctr.layers.residuals._base import Residual
+from keras_ctr.layers.residuals.dense import MUDD, DeepCrossAttention
 from keras_ctr.layers.residuals.depth_attention import DepthAttention
+from keras_ctr.layers.residuals.depth_weighted import DepthWeighted
 from keras_ctr.layers.residuals.gated import Gated
+from keras_ctr.layers.residuals.hyper_connection import (
+    HyperConnection,
+    ManifoldHyperConnection,
+    sinkhorn,
+)
 from keras_ctr.layers.residuals.identity import Identity
+from keras_ctr.layers.residuals.learnable import LAuReL, LearnableResidual
 
-__all__ = ["DepthAttention", "Gated", "Identity", "Residual", "attnres", "deres"]
+__all__ = [
+    "MUDD",
+    "DeepCrossAttention",
+    "DepthAttention",
+    "DepthWeighted",
+    "Gated",
+    "HyperConnection",
+    "Identity",
+    "LAuReL",
+    "LearnableResidual",
+    "ManifoldHyperConnection",
+    "Residual",
+    "attnres",
+    "deres",
+    "mhc",
+    "sinkhorn",
+]
 
 
-def deres(block_size=None):
+def deres(block_size=None, gate="vector"):
     """DeRes (arXiv 2606.07980): identity and SiLU block attention, blended by a vector gate."""
-    return Gated(Identity(), DepthAttention(block_size=block_size, activation="silu"))
+    attention = DepthAttention(block_size=block_size, activation="silu")
+    return Gated(Identity(), attention, gate=gate)
 
 
 def attnres(block_size=None):
     """Block Attention Residuals (arXiv 2603.15031); `block_size=1` is the full form."""
     return DepthAttention(block_size=block_size, activation="softmax")
+
+
+def mhc(streams=4):
+    """Manifold-constrained Hyper-Connections (arXiv 2512.24880)."""
+    return ManifoldHyperConnection(streams=streams)

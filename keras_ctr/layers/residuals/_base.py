@@ -1,3 +1,5 @@
+import contextlib
+
 from keras_ctr.layers._base import Layer
 
 
@@ -29,6 +31,29 @@ class Residual(Layer):
     def close(self, state):
         """Returns the stack's output `(B, T, D)`: by default one more `read`, at site `depth`."""
         return self.read(state, self.depth)[0]
+
+    _notes = None
+
+    def note(self, name, at, value):
+        """Keeps what a site computes while somebody is `watching`."""
+        if self._notes is not None:
+            self._notes.append((name, at, value))
+
+    @contextlib.contextmanager
+    def watching(self):
+        """Collects `(name, site, tensor)` of all `note`s of calls made inside, in their order."""
+        notes = []
+        for part in self.parts():
+            object.__setattr__(part, "_notes", notes)  # past Keras, which would copy the list
+        try:
+            yield notes
+        finally:
+            for part in self.parts():
+                object.__setattr__(part, "_notes", None)
+
+    def parts(self):
+        """Returns this residual and those it is made of."""
+        return [self]
 
 
 def tail(x, like):

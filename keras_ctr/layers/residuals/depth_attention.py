@@ -58,6 +58,7 @@ class DepthAttention(Residual):
         finished, running = state
         sources = finished if running is None else (*finished, running)
         weights = self.weights_at(sources, at)
+        self.note("weights", at, weights)
         mixed = sum(
             weight * ops.cast(source, "float32")
             for weight, source in zip(weights, sources, strict=True)

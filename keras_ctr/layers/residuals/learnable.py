@@ -1,0 +1,102 @@
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ctr.layers.residuals._base import Residual, tail
+
+
+class LearnableResidual(Residual):
+    """A learned map in place of the identity: `x' = W_l x + f(x)`, or `λ_l ⊙ x + f(x)`.
+
+    The comparison DeRes draws: products of learned maps fade or grow with depth, the identity does
+    not. At the start `W = I` and `λ = 1`, the plain residual.
+
+    Args:
+        diagonal: `λ_l` `(D,)` instead of the full matrix `W_l` `(D, D)`.
+
+    Reference:
+        The "learnable residual" of the ablation in "DeRes", arXiv 2606.07980, whose form is not
+        public.
+    """
+
+    def __init__(self, diagonal=False, **kwargs):
+        super().__init__(**kwargs)
+        self.diagonal = diagonal
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        one = np.ones(self.width) if self.diagonal else np.eye(self.width)
+        start = np.stack([one] * self.depth).astype("float32")
+        self.map = self.add_weight(
+            shape=start.shape,
+            initializer=lambda shape, dtype: start,
+            autocast=False,
+            name="map",
+        )
+
+    def open(self, x):
+        return x
+
+    def read(self, state, at):
+        return state, state
+
+    def write(self, kept, y, at):
+        x, kernel = tail(kept, y), ops.cast(self.map[at], y.dtype)
+        return y + (kernel * x if self.diagonal else ops.matmul(x, kernel))
+
+    def close(self, state):
+        return state
+
+
+class LAuReL(Residual):
+    """Learned Augmented Residual Layer: `x' = α_l f(x) + β_l x + B_l A_l x`.
+
+    Two learned scalars (the paper's form RW) and a map of low rank (its form LR). At the start
+    `α = β = 1` and `B = 0`, the plain residual; the paper does not state its own.
+
+    Args:
+        rank: rank of `B A`; 0 leaves the scalars alone.
+
+    Reference:
+        Menghani et al., "LAuReL", arXiv 2411.07501, sections 2.1 and 2.2.
+    """
+
+    def __init__(self, rank=8, **kwargs):
+        super().__init__(**kwargs)
+        if rank < 0:
+            raise ValueError(f"`rank` must not be negative. Received: rank={rank}")
+        self.rank = rank
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        depth, width, rank = self.depth, self.width, self.rank
+        options = {"autocast": False}
+        self.scales = self.add_weight(
+            shape=(depth, 2), initializer="ones", name="scales", **options
+        )
+        if rank:
+            # Standard deviation 1/√D, so that A x is of the size of x.
+            small = keras.initializers.RandomNormal(stddev=width**-0.5)
+            self.down = self.add_weight(
+                shape=(depth, width, rank), initializer=small, name="down", **options
+            )
+            self.up = self.add_weight(
+                shape=(depth, rank, width), initializer="zeros", name="up", **options
+            )
+
+    def open(self, x):
+        return x
+
+    def read(self, state, at):
+        return state, state
+
+    def write(self, kept, y, at):
+        x, scale = tail(kept, y), ops.cast(self.scales[at], y.dtype)
+        mixed = scale[0] * y + scale[1] * x
+        if self.rank:
+            down, up = (ops.cast(kernel[at], y.dtype) for kernel in (self.down, self.up))
+            mixed = mixed + ops.matmul(ops.matmul(x, down), up)
+        return mixed
+
+    def close(self, state):
+        return state
