@@ -10,15 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ctr import testing, zoo
+from keras_ctr import layers, testing, zoo
 
-SMALL_TOKENS = {
-    "embedding_dim": 4,
-    "token_dim": 8,
-    "num_tokens": 3,
-    "num_layers": 2,
-    "num_heads": 2,
-}
+FIELDS = {"embedding_dim": 4, "token_dim": 8, "num_layers": 2, "num_heads": 2}
+TOKENS = {**FIELDS, "num_tokens": 3}
+MIXED = {"embedding_dim": 4, "token_dim": 8, "num_tokens": 4, "num_layers": 2}
 
 # Every model at a size that builds in a moment.
 SMALL = {
@@ -28,12 +24,29 @@ SMALL = {
     "deepfm": {"embedding_dim": 4, "hidden_units": [8, 4], "dropout": 0.1},
     "dcnv2": {"embedding_dim": 4, "num_layers": 2, "hidden_units": [8, 4]},
     "autoint": {"embedding_dim": 4, "attention_dim": 8, "num_layers": 2},
-    "onetrans": SMALL_TOKENS,
-    "denseformer": SMALL_TOKENS,
-    "hyper_connections": SMALL_TOKENS | {"num_layers": 1},
-    "mhc": SMALL_TOKENS | {"num_layers": 1},
-    "attnres": SMALL_TOKENS | {"num_layers": 1},
-    "deres": SMALL_TOKENS,
+    "wukong": {
+        "embedding_dim": 4,
+        "num_layers": 2,
+        "fm_tokens": 3,
+        "linear_tokens": 4,
+        "rank": 2,
+        "fm_units": [8],
+        "hidden_units": [8],
+    },
+    "hiformer": {**FIELDS, "rank": 4},
+    "rankmixer": MIXED,
+    "tokenmixer_large": {**MIXED, "num_heads": 2},
+    # Few iterations: they are unrolled, and 20 take TensorFlow and JAX long to compile.
+    "unimixer": {**MIXED, "mixing": layers.UniMixing(4, iterations=3)},
+    "unimixer_lite": {**MIXED, "mixing": layers.UniMixingLite(4, iterations=3)},
+    "hstu": {**TOKENS, "hidden_units": [8]},
+    "longer": {**TOKENS, "merge_size": 2, "num_recent": 2},
+    "onetrans": TOKENS,
+    "denseformer": TOKENS,
+    "hyper_connections": TOKENS | {"num_layers": 1},
+    "mhc": TOKENS | {"num_layers": 1},
+    "attnres": TOKENS | {"num_layers": 1},
+    "deres": TOKENS,
 }
 
 

@@ -1,6 +1,5 @@
 """Every model of the zoo through the same contract, on the backend at hand."""
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -8,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import exchange
 import keras
 import numpy as np
 import polars as pl
@@ -19,9 +19,6 @@ from keras_ctr import Categorical, Schema, layers, testing, zoo
 from keras_ctr.layers import residuals
 
 HERE = pathlib.Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("exchange", HERE / "exchange.py")
-exchange = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(exchange)
 
 GOLDEN = HERE / "golden_parameters.json"  # parameters at the defaults, on the example schema
 BACKENDS = ["jax", "tensorflow", "torch"]

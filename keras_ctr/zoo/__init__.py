@@ -19,10 +19,18 @@ from keras_ctr.zoo.denseformer import DenseFormer
 from keras_ctr.zoo.deres import DeRes
 from keras_ctr.zoo.dnn import DNN
 from keras_ctr.zoo.fm import FM
+from keras_ctr.zoo.hiformer import HiFormer
+from keras_ctr.zoo.hstu import HSTU
 from keras_ctr.zoo.hyper_connections import HyperConnections
+from keras_ctr.zoo.longer import Longer
 from keras_ctr.zoo.lr import LR
 from keras_ctr.zoo.mhc import MHC
 from keras_ctr.zoo.onetrans import OneTrans
+from keras_ctr.zoo.rankmixer import RankMixer
+from keras_ctr.zoo.tokenmixer_large import TokenMixerLarge
+from keras_ctr.zoo.unimixer import UniMixer
+from keras_ctr.zoo.unimixer_lite import UniMixerLite
+from keras_ctr.zoo.wukong import Wukong
 
 # The table of contents: one line and one file per architecture.
 MODELS = {
@@ -32,6 +40,14 @@ MODELS = {
     "deepfm": DeepFM,
     "dcnv2": DCNV2,
     "autoint": AutoInt,
+    "wukong": Wukong,
+    "hiformer": HiFormer,
+    "rankmixer": RankMixer,
+    "tokenmixer_large": TokenMixerLarge,
+    "unimixer": UniMixer,
+    "unimixer_lite": UniMixerLite,
+    "hstu": HSTU,
+    "longer": Longer,
     "onetrans": OneTrans,
     "denseformer": DenseFormer,
     "hyper_connections": HyperConnections,
@@ -44,14 +60,28 @@ GROUPS = {
     "deres-baselines": [
         "dcnv2",
         "autoint",
+        "wukong",
+        "hstu",
+        "rankmixer",
         "onetrans",
+        "tokenmixer_large",
+        "unimixer",
         "denseformer",
         "hyper_connections",
         "mhc",
         "attnres",
     ],
     "sml": ["dnn", "deepfm", "dcnv2"],
-    "sequence": ["onetrans", "denseformer", "hyper_connections", "mhc", "attnres", "deres"],
+    "sequence": [
+        "hstu",
+        "longer",
+        "onetrans",
+        "denseformer",
+        "hyper_connections",
+        "mhc",
+        "attnres",
+        "deres",
+    ],
 }
 
 

@@ -22,7 +22,10 @@ from keras_ctr.layers.residuals.hyper_connection import (
     sinkhorn,
 )
 from keras_ctr.layers.residuals.identity import Identity
+from keras_ctr.layers.residuals.inter_layer import InterLayer
 from keras_ctr.layers.residuals.learnable import LAuReL, LearnableResidual
+from keras_ctr.layers.residuals.post_norm import PostNorm
+from keras_ctr.layers.residuals.siamese import Siamese
 
 __all__ = [
     "MUDD",
@@ -32,10 +35,13 @@ __all__ = [
     "Gated",
     "HyperConnection",
     "Identity",
+    "InterLayer",
     "LAuReL",
     "LearnableResidual",
     "ManifoldHyperConnection",
+    "PostNorm",
     "Residual",
+    "Siamese",
     "attnres",
     "deres",
     "mhc",

@@ -1,0 +1,18 @@
+"""Checks that sizes fit, with errors that say which would."""
+
+
+def require_positive(**sizes):
+    """Raises `ValueError` unless every named size is at least 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"`{name}` must be at least 1. Received: {name}={size}")
+
+
+def require_divisor(of, width, **sizes):
+    """Raises `ValueError` unless every named size divides `width`, which the error calls `of`."""
+    for name, size in sizes.items():
+        if size < 1 or width % size:
+            fitting = [number for number in range(1, width + 1) if width % number == 0]
+            raise ValueError(
+                f"`{name}` must divide {of} {width}: one of {fitting}. Received: {name}={size}"
+            )

@@ -1,0 +1,42 @@
+from keras import ops
+
+from keras_ctr.layers.residuals._base import Residual, tail
+
+
+class Siamese(Residual):
+    """SiameseNorm: two streams, one normalised after every unit, one never.
+
+    A unit sees `X_l + RMSNorm(Y_l)`; its increment `O` goes to both:
+    `X_{l+1} = RMSNorm(X_l + O)`, as in Post-Norm, and `Y_{l+1} = Y_l + O`, as in Pre-Norm. Both
+    start as the stack's input; the output is what a further unit would see.
+
+    Reference:
+        "UniMixer", arXiv 2604.00590.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        options = {"initializer": "ones", "autocast": False}
+        self.read_gain = self.add_weight(
+            shape=(self.depth + 1, self.width), name="read_gain", **options
+        )
+        self.write_gain = self.add_weight(
+            shape=(self.depth, self.width), name="write_gain", **options
+        )
+
+    def open(self, x):
+        return x, x
+
+    def read(self, state, at):
+        x, y = state
+        return x + _rms_norm(y, self.read_gain[at]), state
+
+    def write(self, kept, y, at):
+        post, pre = (tail(stream, y) + y for stream in kept)
+        return _rms_norm(post, self.write_gain[at]), pre
+
+
+def _rms_norm(x, gain):
+    wide = ops.cast(x, "float32")
+    power = ops.mean(ops.square(wide), axis=-1, keepdims=True)
+    return ops.cast(wide * ops.rsqrt(power + 1e-6) * gain, x.dtype)
