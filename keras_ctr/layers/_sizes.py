@@ -1,4 +1,4 @@
-"""Checks that sizes fit, with errors that say which would."""
+"""Checks of arguments, with errors that say what would fit."""
 
 
 def require_positive(**sizes):
@@ -16,3 +16,10 @@ def require_divisor(of, width, **sizes):
             raise ValueError(
                 f"`{name}` must divide {of} {width}: one of {fitting}. Received: {name}={size}"
             )
+
+
+def require_choice(known, **choices):
+    """Raises `ValueError` unless every named choice is one of the `known` ones."""
+    for name, choice in choices.items():
+        if choice not in known:
+            raise ValueError(f"`{name}` must be one of {known}. Received: {name}={choice!r}")
