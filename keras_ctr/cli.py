@@ -35,6 +35,9 @@ Label = Annotated[str | None, typer.Option(help="Label column, where DATA is you
 Options = Annotated[
     list[str] | None, typer.Option("--option", help="Option of the data set, as name=value.")
 ]
+Arguments = Annotated[
+    list[str] | None, typer.Option("--set", help="Argument of the model, as name=value.")
+]
 
 
 @app.command("list")
@@ -54,9 +57,26 @@ def list_models(
 
 
 @app.command()
-def info(model: str, as_json: Json = False):
-    """Shows what a model is: idea, arguments with their defaults, source."""
+def info(
+    model: Annotated[str, typer.Argument(help="Name of a model: see `keras-ctr list`.")],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Name of a data set, or a prepared folder; default: a small example."),
+    ] = None,
+    root: Root = None,
+    arguments: Arguments = None,
+    as_json: Json = False,
+):
+    """Shows what a model is and costs: idea, arguments, source, parameters and FLOPs."""
+    from keras_ctr import testing
+
     found = keras_ctr.zoo.info(model)
+    net = keras_ctr.zoo.get(model, **_assignments(arguments))
+    net.adapt(testing.example_schema() if data is None else datasets.load(data, root)[0])
+    flops = keras_ctr.flops(net)
+    found["data"] = "the example schema" if data is None else pathlib.Path(data).name
+    found["parameters"] = net.count_params()
+    found["flops"] = {"total": flops.total, **dataclasses.asdict(flops)}
     if as_json:
         return _print_json(found)
     console.print(f"[bold]{found['name']}[/bold]  {found['class']}")
@@ -65,7 +85,10 @@ def info(model: str, as_json: Json = False):
     for name, default in found["arguments"].items():
         table.add_row(name, repr(default))
     console.print(table)
-    console.print(found["reference"])
+    console.print(found["reference"] + "\n")
+    given = f", with {', '.join(arguments)}" if arguments else ""
+    console.print(f"On {found['data']}{given}: {found['parameters']:,} parameters. FLOPs:")
+    console.print(str(flops), highlight=False)
 
 
 @app.command()
@@ -92,9 +115,7 @@ def train(
     label: Label = None,
     recipe: Annotated[str, typer.Option(help="How to train: quick or bars.")] = "quick",
     config: Annotated[str | None, typer.Option(help="TOML file: recipe, epochs, [model].")] = None,
-    arguments: Annotated[
-        list[str] | None, typer.Option("--set", help="Argument of the model, as name=value.")
-    ] = None,
+    arguments: Arguments = None,
     option: Options = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
