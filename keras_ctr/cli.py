@@ -222,7 +222,7 @@ def study(
     from keras_ctr import plots, studies
 
     chosen = studies.get(name)
-    wanted = [int(seed) for seed in seeds.split(",")] if "," in seeds else int(seeds)
+    wanted = [int(seed) for seed in seeds.split(",") if seed] if "," in seeds else int(seeds)
     given = {"epochs": epochs} if epochs else {}
     rows = studies.run(
         chosen,
