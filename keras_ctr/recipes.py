@@ -180,7 +180,19 @@ def short_synthetic(data=None, model=None):
     return dataclasses.replace(short(data, model), name="short_synthetic", epochs=3, table_l2=0.0)
 
 
-RECIPES = {"quick": quick, "bars": bars, "short": short, "short_synthetic": short_synthetic}
+def short_history(data=None, model=None):
+    """`short` with two layers, for data with behaviour histories, whose events are many tokens."""
+    size = SHORT | SHORT_OF.get(model, {}) | {"num_layers": 2}
+    return dataclasses.replace(short(data, model), name="short_history", model=size, table_l2=0.0)
+
+
+RECIPES = {
+    "quick": quick,
+    "bars": bars,
+    "short": short,
+    "short_synthetic": short_synthetic,
+    "short_history": short_history,
+}
 
 
 def names():
