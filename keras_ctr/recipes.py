@@ -176,8 +176,13 @@ SHORT_OF = {
 
 
 def short_synthetic(data=None, model=None):
-    """`short` on generated data: three epochs, no L2, since there every row is a new draw."""
-    return dataclasses.replace(short(data, model), name="short_synthetic", epochs=3, table_l2=0.0)
+    """`short` on generated data: batches of 256, no L2.
+
+    The learning rate was chosen with `onetrans` on the validation split, 1e-3 rather than 3e-3.
+    """
+    return dataclasses.replace(
+        short(data, model), name="short_synthetic", batch_size=256, table_l2=0.0
+    )
 
 
 def short_history(data=None, model=None):

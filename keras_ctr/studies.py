@@ -229,7 +229,7 @@ def summary(study, rows):
 
 # The studies
 
-GENERATED = {"synthetic": {"rows": 100_000}}
+GENERATED = {"synthetic": {"rows": 50_000}}
 RECENT = {"movielens_100k": {"history": 20}, "amazon_beauty": {"history": 20}}
 
 
