@@ -59,7 +59,9 @@ class CTRModel(FromSignature, keras.Model):
             for layer in self._find(SchemaLayer):
                 layer.adapt(schema)
             self.schema = schema
-            self(symbolic_batch(schema))
+            # A model inside first: Keras would try to build it on made-up ids, out of range.
+            for model in (*(layer for layer in self.layers if isinstance(layer, CTRModel)), self):
+                model(symbolic_batch(schema))
         elif schema != self.schema:
             raise ValueError(
                 "This model is adapted to another schema: make a new one for other columns. "

@@ -52,7 +52,7 @@ class HyperConnection(Residual):
         value = np.zeros(shape) if value is None else value
         return self.add_weight(
             shape=shape,
-            initializer=lambda shape, dtype: np.asarray(value, "float32"),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(value, dtype),
             autocast=False,
             name=name,
         )
@@ -129,7 +129,7 @@ class ManifoldHyperConnection(Residual):
         )
         self.bias = self.add_weight(
             shape=(depth, maps),
-            initializer=lambda shape, dtype: bias.astype("float32"),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(bias, dtype),
             name="bias",
             **options,
         )
