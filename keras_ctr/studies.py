@@ -336,7 +336,11 @@ def scaling_fits(rows):
         "depth": [key for key in points if key[2] == width],
         "width": [key for key in points if key[1] == depth],
     }
-    return {name: _fit_sweep(keys, points) for name, keys in sweeps.items()}
+    return {
+        name: _fit_sweep(keys, points)
+        for name, keys in sweeps.items()
+        if len({key[1:] for key in keys}) > 1
+    }
 
 
 def _fit_sweep(keys, points):
