@@ -325,6 +325,8 @@ def scaling_fits(rows):
         {model: γ}, "auc_inf": AUC_inf, "log": {model: γ}, "iso_auc": [(FLOPs, ratio), …]}`.
     """
     points = collections.defaultdict(list)
+    if not rows:
+        return {}
     for row in rows:
         model, size = row["arm"].split()
         depth, width = map(int, size.split("x"))
