@@ -140,13 +140,18 @@ class _Meter:
 
 
 def _names_of_parts(model):
-    """Returns `{id(layer): name}` for the layers among the model's attributes."""
+    """Returns `{id(layer): name}` for the layers among the model's attributes.
+
+    The parts of a model inside, such as the backbone of DeRes, keep the names they have there.
+    """
     names = {}
     for attribute in dir(model):
         if attribute.startswith("_") or hasattr(type(model), attribute):
             continue
         for path, leaf in _leaves(getattr(model, attribute), attribute):
-            if isinstance(leaf, keras.layers.Layer):
+            if isinstance(leaf, keras.Model):
+                names |= _names_of_parts(leaf)
+            elif isinstance(leaf, keras.layers.Layer):
                 names.setdefault(id(leaf), path)
     return names
 
@@ -210,6 +215,8 @@ def _down_to_operations(meter):
         kwargs.pop("training", None)
         if "training" in inspect.signature(layer.call).parameters:  # who asks gets it, as in Keras
             kwargs["training"] = False
+        if isinstance(layer, keras.Model):  # a backbone: its parts are the model's
+            return layer.call(*args, **kwargs)
         meter.enter(layer)
         try:
             return layer.call(*args, **kwargs)
