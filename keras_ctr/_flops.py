@@ -14,6 +14,7 @@ import keras
 from keras_ctr._costs import cost
 from keras_ctr.layers.stack import Stack
 from keras_ctr.schema import Schema
+from keras_ctr.zoo._base import CTRModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _names_of_parts(model):
         if attribute.startswith("_") or hasattr(type(model), attribute):
             continue
         for path, leaf in _leaves(getattr(model, attribute), attribute):
-            if isinstance(leaf, keras.Model):
+            if isinstance(leaf, CTRModel):
                 names |= _names_of_parts(leaf)
             elif isinstance(leaf, keras.layers.Layer):
                 names.setdefault(id(leaf), path)
@@ -215,7 +216,7 @@ def _down_to_operations(meter):
         kwargs.pop("training", None)
         if "training" in inspect.signature(layer.call).parameters:  # who asks gets it, as in Keras
             kwargs["training"] = False
-        if isinstance(layer, keras.Model):  # a backbone: its parts are the model's
+        if isinstance(layer, CTRModel):  # a backbone: its parts are the model's
             return layer.call(*args, **kwargs)
         meter.enter(layer)
         try:
