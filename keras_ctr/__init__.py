@@ -12,13 +12,13 @@ __version__ = "0.1.0"
 __all__ = ["Categorical", "Numeric", "Schema", "Sequence", "datasets"]
 
 if _backend.choose():
-    from keras_ctr import layers, losses, metrics, plots, recipes, zoo
+    from keras_ctr import layers, losses, metrics, optimizers, plots, recipes, zoo
 
-    __all__ += ["layers", "losses", "metrics", "plots", "recipes", "zoo"]
+    __all__ += ["layers", "losses", "metrics", "optimizers", "plots", "recipes", "zoo"]
 else:  # data can be prepared where no backend is installed
 
     def __getattr__(name):
-        if name in ("layers", "losses", "metrics", "plots", "recipes", "zoo"):
+        if name in ("layers", "losses", "metrics", "optimizers", "plots", "recipes", "zoo"):
             raise ImportError(
                 f"keras_ctr.{name} needs a backend. Install one of them: "
                 "`pip install keras-ctr[jax]`, `[tensorflow]` or `[torch]`."

@@ -21,7 +21,8 @@ class Recipe:
     Attributes:
         name: of the recipe.
         model: constructor arguments, used where the architecture has them.
-        tower: arguments of the `layers.MLP` tower, used where the architecture has a tower.
+        tower: arguments of the `layers.MLP` tower, used where the architecture has a tower of that
+            kind. One whose activation is fixed by its paper is a head, and keeps its own.
         batch_size: rows per step.
         epochs: largest number of epochs.
         learning_rate, epsilon, global_clipnorm: of Adam.
@@ -44,12 +45,19 @@ class Recipe:
     patience: int | None = None
 
     def get(self, name, **config):
-        """Makes the model `name` with the recipe's sizes; `config` comes on top of them."""
+        """Makes the model `name` with the recipe's sizes; `config` comes on top of them.
+
+        A tower by name, `tower="sml"`, gets the recipe's sizes too, but not its batch norm.
+        """
         known = arguments(type(zoo.get(name)))
         sizes = {key: value for key, value in self.model.items() if key in known} | config
-        if self.tower and "tower" in known and "tower" not in config:
-            changed = {key: value for key, value in config.items() if key in arguments(layers.MLP)}
-            sizes["tower"] = layers.MLP(**self.tower | changed)
+        tower = config.get("tower") or "mlp"
+        if self.tower and {"tower", "activation"} <= set(known) and isinstance(tower, str):
+            chosen = {key: value for key, value in config.items() if key in arguments(layers.MLP)}
+            chosen = self.tower | chosen
+            sizes |= {key: value for key, value in chosen.items() if key in known}
+            if tower == "mlp":
+                sizes["tower"] = layers.MLP(**chosen)
         return zoo.get(name, **sizes)
 
     def compile(self, model):

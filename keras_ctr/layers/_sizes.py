@@ -16,3 +16,12 @@ def require_divisor(of, width, **sizes):
             raise ValueError(
                 f"`{name}` must divide {of} {width}: one of {fitting}. Received: {name}={size}"
             )
+
+
+def require_widths(hidden_units):
+    """Raises `ValueError` unless `hidden_units` lists at least one width, all at least 1."""
+    if not hidden_units or any(units < 1 for units in hidden_units):
+        raise ValueError(
+            "`hidden_units` must list at least one positive width. "
+            f"Received: hidden_units={hidden_units}"
+        )

@@ -71,7 +71,7 @@ GROUPS = {
         "mhc",
         "attnres",
     ],
-    "sml": ["dnn", "deepfm", "dcnv2"],
+    "sml": ["dnn", "deepfm", "dcnv2", "wukong", "hstu"],
     "sequence": [
         "hstu",
         "longer",
