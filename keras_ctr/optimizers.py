@@ -74,7 +74,7 @@ class GradientNoise(keras.optimizers.Optimizer):
     def _noisy(self, gradient, sigma, by_row):
         if gradient is None:
             return None
-        gradient = ops.convert_to_tensor(gradient)  # TensorFlow's may be `IndexedSlices`
+        gradient = ops.reshape(gradient, gradient.shape)  # makes TensorFlow's `IndexedSlices` dense
         noise = sigma * keras.random.normal(gradient.shape, dtype="float32", seed=self.random)
         if by_row:
             present = ops.any(gradient != 0, axis=-1, keepdims=True)
@@ -115,7 +115,7 @@ class GradientNoise(keras.optimizers.Optimizer):
 
     def get_config(self):
         return {
-            "inner": keras.saving.serialize_keras_object(self.inner),
+            "inner": portable(keras.saving.serialize_keras_object(self.inner)),
             "eta": self.eta,
             "gamma": self.gamma,
             "seed": self.seed,
@@ -126,6 +126,20 @@ class GradientNoise(keras.optimizers.Optimizer):
     def from_config(cls, config, custom_objects=None):
         inner = keras.saving.deserialize_keras_object(config["inner"], custom_objects)
         return cls(**{**config, "inner": inner})
+
+
+def portable(config):
+    """Returns the serialised form of an optimizer, such that any backend can read it.
+
+    On PyTorch, Keras's optimizers are classes of that backend and are serialised as such; on
+    another one they would load and then fail at the first step.
+    """
+    if not isinstance(config, dict):
+        return config
+    config = {key: portable(value) for key, value in config.items()}
+    if str(config.get("module")).startswith("keras.src.backend."):
+        config["module"] = "keras.optimizers"
+    return config
 
 
 def _is_table(variable):
