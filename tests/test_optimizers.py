@@ -112,12 +112,14 @@ def test_it_is_saved_and_training_goes_on(tmp_path):
     np.testing.assert_array_equal(train(again), train(model))
 
 
-@pytest.mark.parametrize("noisy", [False, True])
-def test_a_saved_optimizer_belongs_to_no_backend(noisy):
+@pytest.mark.parametrize(
+    "wrapper", [None, optimizers.GradientNoise, keras.optimizers.LossScaleOptimizer]
+)
+def test_a_saved_optimizer_belongs_to_no_backend(wrapper):
     """Or training could not go on on another one: Keras names the classes of PyTorch."""
     inner = keras.optimizers.Adam(0.05)
     model = zoo.get("lr").adapt(testing.example_schema())
-    model.compile(optimizers.GradientNoise(inner) if noisy else inner)
+    model.compile(wrapper(inner) if wrapper else inner)
     config = model.get_compile_config()["optimizer"]
     assert "keras.src.backend" not in json.dumps(config)
     again = keras.saving.deserialize_keras_object(config)
