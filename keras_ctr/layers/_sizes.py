@@ -16,3 +16,10 @@ def require_divisor(of, width, **sizes):
             raise ValueError(
                 f"`{name}` must divide {of} {width}: one of {fitting}. Received: {name}={size}"
             )
+
+
+def require_even(**sizes):
+    """Raises `ValueError` unless every named size is even and at least 2."""
+    for name, size in sizes.items():
+        if size < 2 or size % 2:
+            raise ValueError(f"`{name}` must be even. Received: {name}={size}")
