@@ -198,7 +198,7 @@ class TestAttentional:
         close(layer(x), numpy(layers.BiInteraction()(x)) / len(PAIRS))
 
     def test_contract(self, x):
-        testing.check_layer(layers.AttentionalFactorizationMachine(5, 0.1), x, (B, D))
+        testing.check_layer(layers.AttentionalFactorizationMachine(5, 0.1, 0.1), x, (B, D))
         with pytest.raises(ValueError, match="attention_dim"):
             layers.AttentionalFactorizationMachine(0)
 
@@ -434,12 +434,15 @@ class TestFeatureSelection:
         gate = 2 * sigmoid(relu(context @ w1 + b1) @ w2 + b2)
         close(layer([x, context]), x * gate.reshape(B, F, D))
 
-    def test_it_starts_as_the_identity_without_a_context(self, x):
-        close(layers.FeatureSelection([5])(x), x)
+    def test_without_a_context_it_is_one_weight_per_dimension(self, x, rng):
+        layer = layers.FeatureSelection([5])
+        close(layer(x), x)  # at the start
+        logits = randomised(layer, rng)["logits"]
+        close(layer(x), x * 2 * sigmoid(logits))
 
     def test_contract(self, x, rng):
         testing.check_layer(layers.FeatureSelection([5]), x, x.shape)
-        testing.check_layer(layers.FeatureSelection([5, 3]), [x, normal(rng, B, 2)], x.shape)
+        testing.check_layer(layers.FeatureSelection([5]), [x, normal(rng, B, 2)], x.shape)
 
 
 class TestFieldGate:
@@ -478,7 +481,7 @@ class TestFactorizedInteraction:
 
     def test_contract(self, x, rng):
         testing.check_layer(layers.FactorizedInteraction(4), normal(rng, B, 5), (B, 4))
-        block = layers.FactorizedInteractionBlock([6, 4], "silu", dropout=0.1)
+        block = layers.FactorizedInteractionBlock([4], "silu", dropout=0.1)
         kinds = [type(part).__name__ for part in block.parts[1:5]]
         assert kinds == ["FactorizedInteraction", "BatchNormalization", "Activation", "Dropout"]
         testing.check_layer(block, x, (B, 4))
@@ -486,6 +489,30 @@ class TestFactorizedInteraction:
             layers.FactorizedInteractionBlock([6, 5])
         with pytest.raises(ValueError, match="hidden_units"):
             layers.FactorizedInteractionBlock([])
+
+
+class TestFieldNormalization:
+    def test_oracle(self, x, rng):
+        layer = layers.FieldNormalization()
+        close(layer(x), layer_norm(x))
+        w = randomised(layer, rng)
+        close(layer(x), w["gain"] * layer_norm(x) + w["shift"])
+
+    def test_contract(self, x):
+        testing.check_layer(layers.FieldNormalization(), x, x.shape)
+
+
+class TestEulerTransform:
+    def test_oracle(self, x, rng):
+        layer = layers.EulerTransform()
+        real, imaginary = layer(x)
+        np.testing.assert_allclose(numpy(real) ** 2 + numpy(imaginary) ** 2, 1, rtol=1e-5)
+        length = randomised(layer, rng)["length"]
+        for found, expected in zip(layer(x), (np.cos(x), np.sin(x)), strict=True):
+            close(found, length * expected)
+
+    def test_contract(self, x):
+        testing.check_layer(layers.EulerTransform(), x)
 
 
 class TestEulerInteraction:

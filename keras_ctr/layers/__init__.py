@@ -16,6 +16,7 @@ from keras_ctr.layers.cross import Cross, CrossMixture
 from keras_ctr.layers.cross_vector import CrossVector
 from keras_ctr.layers.dot_interaction import DotInteraction
 from keras_ctr.layers.euler_interaction import EulerInteraction
+from keras_ctr.layers.euler_transform import EulerTransform
 from keras_ctr.layers.expert_router import ExpertRouter
 from keras_ctr.layers.exponential_cross import ExponentialCross
 from keras_ctr.layers.factorization_machine import FactorizationMachine
@@ -31,6 +32,7 @@ from keras_ctr.layers.field_aware_embedding import FieldAwareEmbedding
 from keras_ctr.layers.field_aware_factorization_machine import FieldAwareFactorizationMachine
 from keras_ctr.layers.field_gate import FieldGate
 from keras_ctr.layers.field_matrixed_factorization_machine import FieldMatrixedFactorizationMachine
+from keras_ctr.layers.field_normalization import FieldNormalization
 from keras_ctr.layers.field_tokenizer import FieldTokenizer
 from keras_ctr.layers.field_weighted_factorization_machine import FieldWeightedFactorizationMachine
 from keras_ctr.layers.gated_cross import GatedCross
@@ -70,6 +72,7 @@ __all__ = [
     "CrossVector",
     "DotInteraction",
     "EulerInteraction",
+    "EulerTransform",
     "ExpertRouter",
     "ExponentialCross",
     "FactorizationMachine",
@@ -84,6 +87,7 @@ __all__ = [
     "FieldAwareFactorizationMachine",
     "FieldGate",
     "FieldMatrixedFactorizationMachine",
+    "FieldNormalization",
     "FieldTokenizer",
     "FieldWeightedFactorizationMachine",
     "GatedCross",

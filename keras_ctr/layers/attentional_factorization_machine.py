@@ -14,7 +14,8 @@ class AttentionalFactorizationMachine(Layer):
 
     Args:
         attention_dim: width of the attention network, the paper's `t`.
-        dropout: rate on the attention weights and on the pooled vector.
+        dropout: rate on the pooled vector.
+        attention_dropout: rate on the attention weights.
 
     Call arguments:
         x: field embeddings `(B, F, D)`.
@@ -26,18 +27,19 @@ class AttentionalFactorizationMachine(Layer):
         Xiao et al., "Attentional Factorization Machines", IJCAI 2017, eqs. (4) to (6).
     """
 
-    def __init__(self, attention_dim=16, dropout=0.0, **kwargs):
+    def __init__(self, attention_dim=16, dropout=0.0, attention_dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         require_positive(attention_dim=attention_dim)
         self.attention_dim = attention_dim
         self.dropout = dropout
+        self.attention_dropout = attention_dropout
         self.attend = keras.layers.Dense(
             attention_dim, "relu", kernel_initializer="glorot_normal", dtype=self.dtype_policy
         )
         self.score = keras.layers.Dense(
             1, use_bias=False, kernel_initializer="glorot_normal", dtype=self.dtype_policy
         )
-        self.drop_weights = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.drop_weights = keras.layers.Dropout(attention_dropout, dtype=self.dtype_policy)
         self.drop_pooled = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape):
