@@ -25,7 +25,8 @@ class LogarithmicTransform(Layer):
 
     Reference:
         Cheng et al., "Adaptive Factorization Network", AAAI 2020: logarithmic transformation
-        layer. Absolute values are at least 1e-5; batch norm has momentum 0.9 and epsilon 1e-5.
+        layer. Orders start normal with standard deviation 0.1, as in the authors' code;
+        absolute values are at least 1e-5; batch norm has momentum 0.9 and epsilon 1e-5.
     """
 
     def __init__(self, num_neurons=1500, **kwargs):
@@ -41,7 +42,7 @@ class LogarithmicTransform(Layer):
         self.norm_logarithms.build(input_shape)
         self.orders = self.add_weight(
             shape=(fields, self.num_neurons),
-            initializer="glorot_normal",
+            initializer=keras.initializers.RandomNormal(stddev=0.1),
             autocast=False,
             name="orders",
         )

@@ -42,7 +42,9 @@ class AFN(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
-        self.embed = layers.FeatureEmbedding(embedding_dim)
+        # As in the authors' code: batch norm's moving moments would follow the logarithms of
+        # embeddings that start at 1e-4 too slowly.
+        self.embed = layers.FeatureEmbedding(embedding_dim, initializer="glorot_normal")
         self.transform = layers.LogarithmicTransform(num_neurons)
         self.tower = tower or layers.MLP(hidden_units, activation, dropout)
         self.click = layers.Click()
