@@ -1,13 +1,18 @@
 """Interactions of fields: each layer against NumPy and an invariant, and the models' claims."""
 
 import itertools
+import pathlib
+import tomllib
 
+import exchange
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_ctr import Categorical, Numeric, Schema, Sequence, layers, testing
+from keras_ctr import Categorical, Numeric, Schema, Sequence, layers, recipes, testing, zoo
 
+ROOT = pathlib.Path(__file__).parents[1]
 B, F, D = 6, 4, 3
 PAIRS = list(itertools.combinations(range(F), 2))
 
@@ -607,3 +612,149 @@ def test_categorical_embedding_leaves_the_values_out(rng):
     everything.table.assign(layer.table)
     close(layer(batch), numpy(everything(batch))[:, [0, 1, 2, 5]])
     testing.check_layer(layers.CategoricalEmbedding(D, schema=layer.schema), batch, (3, 4, D))
+
+
+# Models
+
+
+def adapted(name, schema=None, **config):
+    model = zoo.get(name, **exchange.SMALL[name] | config).adapt(schema or testing.example_schema())
+    model.compile("adam")
+    return model
+
+
+# Parameters that BARS reports for its runs on Frappe_x1, rows of the embedding table there, and
+# what we have more: we have one bias where FuxiCTR has one per part. AutoInt+: no layer norm (5 ×
+# 2·128). FiBiNET: a second matrix. FinalMLP: no tables (5040 × 10) for the gates' columns.
+BARS = {
+    "ffm": (490400, 5389, 0),
+    "fwfm": (107826, 5389, 0),
+    "fmfm": (59730, 5389, 0),
+    "afm": (60826, 5389, 0),
+    "wide_deep": (423280, 5389, 0),
+    "ipnn": (433491, 5389, 0),
+    "nfm": (384880, 5389, 0),
+    "dcn": (418591, 5389, 0),
+    "xdeepfm": (429809, 5389, -1),
+    "autoint_plus": (622180, 5389, -1 - 5 * 2 * 128),
+    "fibinet": (743480, 5389, 10 * 10),
+    "masknet": (571691, 5389, 0),
+    "afn": (4066711, 5389, 0),
+    "finalmlp": (253392, 5399, -1 - 5040 * 10),
+    "finalnet": (338502, 5399, -1),
+}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the same everywhere, fast here")
+@pytest.mark.parametrize("name", BARS)
+def test_settings_have_the_parameters_that_bars_reports(name):
+    reported, rows, more = BARS[name]
+    names = ["user", "item", *"abcdefgh"]
+    schema = Schema([Categorical(field, 10 if at else rows - 90) for at, field in enumerate(names)])
+    settings = tomllib.loads((ROOT / "zoo" / name / "frappe_x1.toml").read_text())
+    recipe = recipes.get("bars", data="frappe_x1", model=name)
+    model = recipe.get(name, **settings.get("model", {})).adapt(schema)
+    assert sum(np.prod(w.shape) for w in model.trainable_weights) == reported + more
+
+
+@pytest.mark.once
+def test_batch_norm_in_towers_is_that_of_bars():
+    def norm(model, data):
+        return recipes.get("bars", data=data, model=model).tower["batch_norm"]
+
+    assert norm("dcn", "frappe_x1") and not norm("nfm", "frappe_x1")
+    assert norm("dcnv2", "criteo_x4") and not norm("dcnv2", "avazu_x4")
+    assert norm("dnn", "movielens_100k")
+
+
+class TestTwoStreams:
+    P = np.array([[0.1, 0.5, 0.2], [0.6, 0.7, 0.9], [0.8, 0.3, 0.4]], "float32")
+    Y = np.array([[0.0], [1.0], [1.0]], "float32")
+    WEIGHTS = np.array([1.0, 2.0, 0.5], "float32")
+
+    def bce(self, y, p):
+        loss = -y * np.log(p) - (1 - y) * np.log(1 - p)
+        return np.mean(self.WEIGHTS[:, None] * loss)
+
+    def loss(self, model, p):
+        y, weights = (ops.convert_to_tensor(part) for part in (self.Y, self.WEIGHTS))
+        return model.compute_loss(y=y, y_pred=p, sample_weight=weights)
+
+    def gradient(self, model):
+        p = keras.Variable(self.P)
+        return testing.gradients(lambda: self.loss(model, ops.convert_to_tensor(p)), [p])[0]
+
+    def test_finalnet(self):
+        """Both streams learn from the whole, and the whole from the labels alone."""
+        model = adapted("finalnet")
+        whole, *streams = (self.P[:, at : at + 1] for at in range(3))
+        expected = self.bce(self.Y, whole) + sum(self.bce(whole, stream) for stream in streams)
+        found = self.loss(model, ops.convert_to_tensor(self.P))
+        assert float(found) == pytest.approx(expected, rel=1e-5)
+        slope = self.WEIGHTS[:, None] * (self.P - whole) / (self.P * (1 - self.P)) / 3
+        slope[:, :1] = self.WEIGHTS[:, None] * (whole - self.Y) / (whole * (1 - whole)) / 3
+        np.testing.assert_allclose(self.gradient(model), slope, rtol=1e-4, atol=1e-6)
+
+    def test_fcn(self):
+        """A stream that is worse than the whole adds its loss, weighted by the difference."""
+        whole, better, worse = (self.bce(self.Y, self.P[:, at : at + 1]) for at in (0, 2, 1))
+        assert better < whole < worse
+        slopes = {}
+        for constant in (True, False):
+            model = adapted("fcn", constant_weights=constant)
+            found = self.loss(model, ops.convert_to_tensor(self.P))
+            assert float(found) == pytest.approx(whole + (worse - whole) * worse, rel=1e-4)
+            slopes[constant] = self.gradient(model)
+            np.testing.assert_array_equal(slopes[constant][:, 2], 0)
+        # d(w·L) = w·dL, or (w + L)·dL where w = L - whole is differentiated as well.
+        ratio = (2 * worse - whole) / (worse - whole)
+        np.testing.assert_allclose(slopes[False][:, 1], ratio * slopes[True][:, 1], rtol=1e-3)
+
+    def test_training_returns_the_streams_too(self):
+        batch, label = testing.example_batch(testing.example_schema(), rows=8)
+        model = adapted("fcn", dropout=0.0, linear_dropout=0.0)
+        for weight in model.trainable_weights:  # predictions that are not all one half
+            weight.assign(weight + 0.3 * keras.random.normal(weight.shape))
+        three, one = numpy(model(batch, training=True)), numpy(model(batch))
+        np.testing.assert_allclose(three[:, :1], one, rtol=1e-5)
+        logits = np.log(three / (1 - three))
+        np.testing.assert_allclose(logits[:, 0], logits[:, 1:].mean(1), rtol=1e-3)
+        model.compile("adam", metrics=["auc", "binary_accuracy"])  # one follows every step
+        history = model.fit(batch, label, batch_size=8, verbose=0).history
+        assert list(history) == ["binary_accuracy", "loss"]
+        assert model.predict(batch, verbose=0).shape == (8, 1)
+
+    def test_heads_keep_first_and_second_halves_apart(self, rng):
+        model = adapted("fcn", num_heads=2)  # width 4 per head
+        x = normal(rng, B, F, 8)
+        expected = [
+            np.concatenate([x[:, :, at : at + 2].reshape(B, -1) for at in (start, start + 2)], 1)
+            for start in (0, 4)
+        ]
+        np.testing.assert_array_equal(numpy(model._heads(x)), np.stack(expected, axis=1))
+
+
+def test_a_model_of_pairs_needs_two_columns():
+    for name in ("ffm", "fwfm", "ipnn"):
+        with pytest.raises(ValueError, match="at least 2 fields.*Received: 1"):
+            adapted(name, Schema([Categorical("user", 5)]))
+
+
+def test_dlrm_without_quantities_or_without_names(rng, tmp_path):
+    model = adapted("dlrm", Schema([Categorical("user", 5), Categorical("item", 4)]))
+    batch = {"ids": np.array([[1, 2], [3, 3]], "int32")}
+    model.save(tmp_path / "dlrm.keras")
+    np.testing.assert_array_equal(
+        zoo.load(tmp_path / "dlrm.keras").predict(batch, verbose=0), model.predict(batch, verbose=0)
+    )
+    with pytest.raises(ValueError, match="must have a Categorical"):
+        adapted("dlrm", Schema([Numeric("price"), Numeric("age")]))
+
+
+def test_finalmlp_gates():
+    with pytest.raises(ValueError, match="`contexts` 'usr'. Did you mean 'user'"):
+        adapted("finalmlp", contexts=("usr", None))
+    model = adapted("finalmlp", gate_units=None)
+    assert not model.select
+    context, free = adapted("finalmlp").select  # "user", and none
+    assert context.has_context and [tuple(w.shape) for w in free.weights] == [(6, 4)]

@@ -55,6 +55,7 @@ class DLRM(CTRModel):
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
         if not self.schema.numerics:
+            self.bottom.built = True  # or Keras warns that it never will be
             return self.click(self.tower(self.interact(x), training=training))
         dense = self.bottom(batch["values"], training=training)  # (B, D)
         products = self.interact(ops.concatenate([dense[:, None], x], axis=1))
