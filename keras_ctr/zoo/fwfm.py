@@ -31,15 +31,17 @@ class FwFM(CTRModel):
         self.embedding_dim = embedding_dim
         self.feature_vectors = feature_vectors
         self.embed = layers.FeatureEmbedding(embedding_dim)
-        self.linear = layers.FeatureEmbedding(embedding_dim) if feature_vectors else None
-        self.flatten = keras.layers.Flatten()
+        # The vectors per field are those with which `Click` projects the flat embeddings.
+        self.linear = (
+            layers.FeatureEmbedding(embedding_dim) if feature_vectors else keras.layers.Flatten()
+        )
         self.interact = layers.FieldWeightedFactorizationMachine()
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
-        if self.linear is None:
-            first_order = self.flatten(x)  # `Click` projects it: one vector per field
-        else:
+        if self.feature_vectors:
             first_order = ops.sum(x * self.linear(batch), axis=(1, 2))[:, None]  # (B, 1)
+        else:
+            first_order = self.linear(x)  # (B, F·D)
         return self.click([first_order, self.interact(x)])
