@@ -524,7 +524,8 @@ class TestEulerInteraction:
     @pytest.mark.parametrize("layer_norm_", [False, True])
     def test_oracle(self, x, rng, layer_norm_):
         """In complex numbers: the explicit part is a product of powers."""
-        inputs = [np.cos(x), np.sin(x)]
+        length = rng.uniform(0.5, 2, x.shape).astype("float32")
+        inputs = [length * np.cos(x), length * np.sin(x)]
         layer = layers.EulerInteraction(2, layer_norm=layer_norm_)
         layer(inputs)
         w = randomised(layer, rng)
@@ -722,6 +723,9 @@ class TestTwoStreams:
         model.compile("adam", metrics=["auc", "binary_accuracy"])  # one follows every step
         history = model.fit(batch, label, batch_size=8, verbose=0).history
         assert list(history) == ["binary_accuracy", "loss"]
+        model.reset_metrics()
+        found = model.compute_metrics(None, self.Y, ops.convert_to_tensor(self.P))
+        assert float(found["binary_accuracy"]) == 1.0  # the streams are wrong twice
         assert model.predict(batch, verbose=0).shape == (8, 1)
 
     def test_heads_keep_first_and_second_halves_apart(self, rng):
