@@ -4,6 +4,10 @@ BACKENDS ?= jax tensorflow torch
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Most of the time of the tests is XLA compiling; equal programs are compiled once, also for JAX.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
+export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 .PHONY: demo test lint bench cards notebooks clean
 

@@ -11,14 +11,26 @@ __version__ = "0.1.0"
 
 __all__ = ["Categorical", "Numeric", "Schema", "Sequence", "datasets"]
 
-if _backend.choose():
-    from keras_ctr import layers, losses, metrics, plots, recipes, zoo
+_NEED_A_BACKEND = [
+    "flops",
+    "layers",
+    "losses",
+    "metrics",
+    "plots",
+    "recipes",
+    "studies",
+    "zoo",
+]
 
-    __all__ += ["layers", "losses", "metrics", "plots", "recipes", "zoo"]
+if _backend.choose():
+    from keras_ctr import layers, losses, metrics, plots, recipes, studies, zoo  # noqa: F401
+    from keras_ctr._flops import flops  # noqa: F401
+
+    __all__ += _NEED_A_BACKEND
 else:  # data can be prepared where no backend is installed
 
     def __getattr__(name):
-        if name in ("layers", "losses", "metrics", "plots", "recipes", "zoo"):
+        if name in _NEED_A_BACKEND:
             raise ImportError(
                 f"keras_ctr.{name} needs a backend. Install one of them: "
                 "`pip install keras-ctr[jax]`, `[tensorflow]` or `[torch]`."

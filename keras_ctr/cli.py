@@ -1,6 +1,6 @@
 """`keras-ctr`: list, info, prepare, train, evaluate and predict from the command line."""
 
-import csv
+import dataclasses
 import json
 import os
 import pathlib
@@ -35,6 +35,9 @@ Label = Annotated[str | None, typer.Option(help="Label column, where DATA is you
 Options = Annotated[
     list[str] | None, typer.Option("--option", help="Option of the data set, as name=value.")
 ]
+Arguments = Annotated[
+    list[str] | None, typer.Option("--set", help="Argument of the model, as name=value.")
+]
 
 
 @app.command("list")
@@ -54,9 +57,26 @@ def list_models(
 
 
 @app.command()
-def info(model: str, as_json: Json = False):
-    """Shows what a model is: idea, arguments with their defaults, source."""
+def info(
+    model: Annotated[str, typer.Argument(help="Name of a model: see `keras-ctr list`.")],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Name of a data set, or a prepared folder; default: a small example."),
+    ] = None,
+    root: Root = None,
+    arguments: Arguments = None,
+    as_json: Json = False,
+):
+    """Shows what a model is and costs: idea, arguments, source, parameters and FLOPs."""
+    from keras_ctr import testing
+
     found = keras_ctr.zoo.info(model)
+    net = keras_ctr.zoo.get(model, **_assignments(arguments))
+    net.adapt(testing.example_schema() if data is None else datasets.load(data, root)[0])
+    flops = keras_ctr.flops(net)
+    found["data"] = "the example schema" if data is None else pathlib.Path(data).name
+    found["parameters"] = net.count_params()
+    found["flops"] = {"total": flops.total, **dataclasses.asdict(flops)}
     if as_json:
         return _print_json(found)
     console.print(f"[bold]{found['name']}[/bold]  {found['class']}")
@@ -65,7 +85,10 @@ def info(model: str, as_json: Json = False):
     for name, default in found["arguments"].items():
         table.add_row(name, repr(default))
     console.print(table)
-    console.print(found["reference"])
+    console.print(found["reference"] + "\n")
+    given = f", with {', '.join(arguments)}" if arguments else ""
+    console.print(f"On {found['data']}{given}: {found['parameters']:,} parameters. FLOPs:")
+    console.print(str(flops), highlight=False)
 
 
 @app.command()
@@ -92,9 +115,7 @@ def train(
     label: Label = None,
     recipe: Annotated[str, typer.Option(help="How to train: quick or bars.")] = "quick",
     config: Annotated[str | None, typer.Option(help="TOML file: recipe, epochs, [model].")] = None,
-    arguments: Annotated[
-        list[str] | None, typer.Option("--set", help="Argument of the model, as name=value.")
-    ] = None,
+    arguments: Arguments = None,
     option: Options = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
@@ -104,49 +125,34 @@ def train(
     as_json: Json = False,
 ):
     """Trains a model, then evaluates it on the test split."""
-    import keras
+    from keras_ctr import studies
+    from keras_ctr._hardware import versions
 
     keras_ctr.zoo.info(model)  # a wrong name is reported before data are read
     settings = _read_config(config)
     recipe = settings.get("recipe", recipe)
     recipe_ = keras_ctr.recipes.get(recipe, data=data, model=model)
     loading = _assignments(option) | ({"label": label} if label else {})
-    train_data, valid, test = datasets.load(data, root, **loading)
-    batch_size = batch_size or recipe_.batch_size
-    train_data = train_data.with_options(batch_size=batch_size, seed=seed)
-    valid, test = (part and part.with_options(batch_size=batch_size) for part in (valid, test))
-    if valid is None or test is None:
+    splits = datasets.load(data, root, **loading)
+    if None in splits:
         raise ValueError("Training needs a validation and a test split: leave neither at 0.")
-
-    keras.utils.set_random_seed(seed)
-    net = recipe_.get(model, **settings.get("model", {}) | _assignments(arguments))
-    started = time.perf_counter()
-    history = recipe_.fit(
-        net,
-        train_data,
-        valid,
+    if batch_size:
+        recipe_ = dataclasses.replace(recipe_, batch_size=batch_size)
+    net, found = studies.train_once(
+        model,
+        splits,
+        recipe_,
+        seed,
+        settings.get("model", {}) | _assignments(arguments),
         epochs=epochs or settings.get("epochs") or recipe_.epochs,
         verbose=0 if as_json else "auto" if sys.stdout.isatty() else 2,
     )
-    seconds = time.perf_counter() - started
-    row = {
-        "model": model,
-        "data": pathlib.Path(data).name,
-        "recipe": recipe,
-        "seed": seed,
-        "backend": keras.backend.backend(),
-        **_rounded(net.evaluate(test, return_dict=True, verbose=0), ("auc", "logloss")),
-        "val_auc": round(max(history.history["val_auc"]), 6),
-        "epochs": len(history.epoch),
-        "parameters": net.count_params(),
-        "rows_per_s": round(len(history.epoch) * train_data.num_rows / seconds),
-        "seconds": round(seconds, 1),
-        **_versions(),
-    }
+    row = {"model": model, "data": pathlib.Path(data).name, "recipe": recipe, "seed": seed}
+    row |= found | versions()
     if save:
         net.save(save)
     if results:
-        _append(results, row)
+        studies.append(results, row)
     _show(row, as_json)
 
 
@@ -198,6 +204,57 @@ def predict(
         frame.write_parquet(output)
     else:
         frame.write_csv(output)
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="baselines, ablation, scaling or history.")],
+    results: Annotated[str, typer.Option(help="CSV file; runs that are in it are not repeated.")],
+    data: Annotated[str | None, typer.Option(help="Data set, instead of the study's own.")] = None,
+    root: Root = None,
+    seeds: Annotated[str, typer.Option(help="How many, or which: 5, or 1,2.")] = "5",
+    arm: Annotated[list[str] | None, typer.Option("--arm", help="Only this arm.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
+    plot: Annotated[str | None, typer.Option(help="Write the plot of `scaling` here.")] = None,
+    as_json: Json = False,
+):
+    """Trains all arms of a study with the same seeds; goes on where it was stopped."""
+    from keras_ctr import plots, studies
+
+    chosen = studies.get(name)
+    wanted = [int(seed) for seed in seeds.split(",") if seed] if "," in seeds else int(seeds)
+    given = {"epochs": epochs} if epochs else {}
+    rows = studies.run(
+        chosen,
+        results,
+        wanted,
+        data,
+        root,
+        arm,
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+        **given,
+        verbose=0,
+    )
+    found = studies.summary(chosen, rows)
+    if plot:
+        plots.scaling(studies.scaling_fits(rows), plot)
+    if as_json:
+        return _print_json(found)
+    table = Table("arm", "AUC", "log loss", "runs", "parameters", "FLOPs", title=chosen.title)
+    table.add_column("difference")
+    for row in found:
+        spread = "" if row["std"] is None else f" ± {row['std']:.5f}"
+        error = "" if row["error"] is None else f" ± {row['error']:.5f}"
+        table.add_row(
+            row["arm"],
+            f"{row['auc']:.5f}{spread}",
+            f"{row['logloss']:.5f}",
+            str(row["runs"]),
+            f"{row['parameters']:,}",
+            f"{row['flops']:,}",
+            "" if row["difference"] is None else f"{row['difference']:+.5f}{error}",
+        )
+    console.print(table)
 
 
 # Small sizes: the demo trains three models within three minutes on two cores.
@@ -319,53 +376,6 @@ def _assignments(pairs):
         except json.JSONDecodeError:
             values[name] = value
     return values
-
-
-def _versions():
-    import importlib.metadata
-
-    import keras
-
-    backend = keras.backend.backend()
-    package = {"tensorflow": "tensorflow"}.get(backend, backend)
-    found = {"keras": keras.__version__, "keras_ctr": keras_ctr.__version__}
-    for name in (package, f"{package}-cpu"):
-        try:
-            found["backend_version"] = importlib.metadata.version(name)
-            break
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {**found, "hardware": _hardware()}
-
-
-def _hardware():
-    """Processor, and how many of its cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        import platform
-
-        name = platform.processor() or platform.machine()
-    return f"{name}, {cores} cores"
-
-
-def _append(path, row):
-    """Appends a row to a CSV file, whose header the first row writes."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists() or not path.stat().st_size
-    if not new:
-        with open(path, newline="") as file:
-            header = next(csv.reader(file))
-        if header != list(row):
-            raise ValueError(f"{path} has other columns: {header}. Received: {list(row)}")
-    with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def _rounded(values, keys):

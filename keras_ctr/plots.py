@@ -21,15 +21,11 @@ def residual_map(found, path=None):
         ImportError: matplotlib is not installed.
         ValueError: there is neither a weight nor a gate to draw.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('Plots need matplotlib: `pip install "keras-ctr[plots]"`.') from error
     panels = [name for name in ("weights", "gate") if found[name]]
     if not panels:
         raise ValueError("This residual has neither depth-attention weights nor a gate to draw.")
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
-    for axes, name in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+    figure, panes = _figure(len(panels))
+    for axes, name in zip(panes, panels, strict=True):
         if name == "weights":
             grid, least, label = weights_by_site(found["weights"]), None, "block (0 is the input)"
             limit = np.nanmax(np.abs(grid))
@@ -45,6 +41,43 @@ def residual_map(found, path=None):
     if path is not None:
         figure.savefig(path)
     return figure
+
+
+def scaling(fits, path=None):
+    """Draws what `studies.scaling_fits` returns: AUC over forward FLOPs, a panel per sweep.
+
+    Args:
+        fits: result of `studies.scaling_fits`.
+        path: file to write; by default nothing is written.
+
+    Returns:
+        The matplotlib figure. Bars are standard errors over seeds.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    figure, panes = _figure(len(fits))
+    for axes, (sweep, fit) in zip(panes, fits.items(), strict=True):
+        for model, points in fit["points"].items():
+            compute, auc, error = zip(*points, strict=True)
+            bars = None if None in error else error
+            label = f"{model}, γ = {fit['power'][model]:.3f}"
+            axes.errorbar(compute, auc, bars, marker="o", capsize=3, label=label)
+        axes.set(xscale="log", title=sweep, xlabel="forward FLOPs per sample", ylabel="test AUC")
+        axes.legend()
+    if path is not None:
+        figure.savefig(path)
+    return figure
+
+
+def _figure(panels):
+    """Returns a figure and its panels, side by side."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('Plots need matplotlib: `pip install "keras-ctr[plots]"`.') from error
+    figure = Figure(figsize=(5 * panels, 4), layout="constrained")
+    return figure, np.ravel(figure.subplots(1, panels))
 
 
 def weights_by_site(weights):

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_ctr import zoo
+from keras_ctr._flops import flops
 from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
 
 
@@ -163,7 +164,7 @@ def check_model(name, schema=None, **config):
     It is built by `adapt` alone, gives float32 probabilities, has a finite prediction for an empty
     history, its loss falls in `fit`, every variable has a gradient, it is saved and reloaded to
     identical predictions, with its schema and without `custom_objects`, and it trains under
-    `mixed_bfloat16` and is reloaded with that policy.
+    `mixed_bfloat16` and is reloaded with that policy, and its FLOPs can be counted.
 
     Args:
         name: one of `zoo.names()`.
@@ -178,6 +179,9 @@ def check_model(name, schema=None, **config):
     tensors = {key: ops.convert_to_tensor(array) for key, array in batch.items()}
     model = zoo.get(name, **config).adapt(schema)
     _require(model.built, f"{name}: `adapt` did not build the model")
+    counted = flops(model)
+    _require(min(*counted.parts.values(), counted.per_batch) >= 0, f"{name}: FLOPs {counted}")
+    _require(counted.total > 0, f"{name}: no FLOPs")
 
     _train(model, batch, label)
     found = model.evaluate(batch, label, verbose=0, return_dict=True)
@@ -198,7 +202,7 @@ def check_model(name, schema=None, **config):
     _require(loaded.schema == schema, f"{name}: the schema was not saved")
     steps = int(loaded.optimizer.iterations)
     _require(steps == int(model.optimizer.iterations), f"{name}: the optimizer was not saved")
-    np.testing.assert_array_equal(_numpy(loaded(tensors)), _numpy(model(tensors)))
+    np.testing.assert_array_equal(loaded.predict(batch, verbose=0), p)
 
     half = zoo.get(name, dtype="mixed_bfloat16", **config).adapt(schema)
     _train(half, batch, label)
@@ -206,7 +210,8 @@ def check_model(name, schema=None, **config):
     _require(
         loaded.dtype_policy.name == "mixed_bfloat16", f"{name}: the dtype policy was not saved"
     )
-    np.testing.assert_array_equal(_numpy(loaded(tensors)), _numpy(half(tensors)))
+    p = half.predict(batch, verbose=0)
+    np.testing.assert_array_equal(loaded.predict(batch, verbose=0), p)
     return model.count_params()
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ctr import layers, testing, zoo
+from keras_ctr import flops, layers, testing, zoo
 
 FIELDS = {"embedding_dim": 4, "token_dim": 8, "num_layers": 2, "num_heads": 2}
 TOKENS = {**FIELDS, "num_tokens": 3}
@@ -82,7 +82,7 @@ SMALL = {
 
 
 def save_all(folder):
-    """Writes `<name>.keras` and `<name>.npy`, its predictions, for every model."""
+    """Writes `<name>.keras`, its predictions `.npy` and its table of `.flops` for every model."""
     schema = testing.example_schema()
     batch = {
         key: ops.convert_to_tensor(array) for key, array in testing.example_batch(schema)[0].items()
@@ -94,6 +94,7 @@ def save_all(folder):
             weight.assign(weight + 0.2 * keras.random.normal(weight.shape))
         model.save(pathlib.Path(folder) / f"{name}.keras")
         np.save(pathlib.Path(folder) / f"{name}.npy", ops.convert_to_numpy(model(batch)))
+        (pathlib.Path(folder) / f"{name}.flops").write_text(str(flops(model)))
 
 
 if __name__ == "__main__":

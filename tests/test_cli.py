@@ -51,6 +51,20 @@ def test_list_and_info():
     assert "2008.13535" in run("info", "dcnv2")
 
 
+def test_info_counts_parameters_and_flops(clicks):
+    printed = " ".join(run("info", "lr").split())
+    assert "On the example schema: 63 parameters" in printed
+    assert "total per sample 30" in printed
+    found = json.loads(run("info", "fm", "--set", "embedding_dim=4", "--json"))
+    assert found["flops"]["total"] == sum(found["flops"]["parts"].values())
+    assert found["parameters"] == 63 + 62 * 4
+    folder = json.loads(run("prepare", clicks, "--label", "click", "--json"))["folder"]
+    found = json.loads(run("info", "lr", "--data", folder, "--json"))
+    assert (found["parameters"], found["flops"]["total"]) == (1 + 5 + 1, 1 + 1 + 2 + 2)
+    printed = " ".join(run("info", "lr", "--data", folder).split())
+    assert f"On {found['data']}: 7 parameters" in printed
+
+
 def test_prepare_train_evaluate_predict(clicks, tmp_path):
     model, results = tmp_path / "model.keras", tmp_path / "results.csv"
     common = ("fm", "--data", clicks, "--label", "click", "--set", "embedding_dim=4", "--json")

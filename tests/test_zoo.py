@@ -56,6 +56,7 @@ def test_reloads_from_another_backend(name, other, saved_elsewhere):
     expected = np.load(folder / f"{name}.npy")
     assert expected.std() > 1e-3
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-5)
+    assert str(keras_ctr.flops(model)) == (folder / f"{name}.flops").read_text()
     ran["reloaded"].add((backend, name))
 
 

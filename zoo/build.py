@@ -1,7 +1,8 @@
 """Writes every table in README.md, zoo/README.md and the model cards: `make cards`.
 
 Measured numbers come from zoo/<model>/results.csv, one row per run, as `keras-ctr train --results`
-appends them; numbers of others from zoo/<model>/published.toml; the rest from `zoo.info`. Tables
+appends them, and from the files of `keras-ctr study` in zoo/deres/; numbers of others from
+zoo/<model>/published.toml; the rest from `zoo.info`. Tables
 stand between `<!-- name -->` and `<!-- /name -->`; the text around them is written by hand.
 
     python zoo/build.py            # write
@@ -9,14 +10,13 @@ stand between `<!-- name -->` and `<!-- /name -->`; the text around them is writ
 """
 
 import collections
-import csv
 import pathlib
 import re
 import statistics
 import sys
 import tomllib
 
-from keras_ctr import zoo
+from keras_ctr import studies, zoo
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CLOSE = 0.001  # of AUC: so close counts as reproduced, as for the maintainers of BARS
@@ -30,17 +30,22 @@ NOTES = {
 
 
 def measured(model):
-    """Returns one dict per data set and recipe in the model's results.csv: mean, spread, runs."""
+    """Returns one dict per data set and recipe of the model's runs: mean, spread, runs."""
     path = ROOT / "zoo" / model / "results.csv"
-    if not path.exists():
-        return []
+    rows = studies.read(path) if path.exists() else []
+    for row in rows:
+        if row["model"] != model:
+            raise ValueError(f"{path} has a row of another model. Received: {row}")
     groups = collections.defaultdict(list)
-    with open(path, newline="") as file:
-        for row in csv.DictReader(file):
-            if None in row.values() or row["model"] != model:
-                raise ValueError(f"{path} has an incomplete or foreign row. Received: {row}")
-            groups[row["data"], row["recipe"]].append(row)
+    for row in [*rows, *(row for row in study_rows("baselines") if row["model"] == model)]:
+        groups[row["data"], row["recipe"]].append(row)
     return [_summary(model, *key, rows) for key, rows in groups.items()]
+
+
+def study_rows(name):
+    """Returns the rows of zoo/deres/<study>.csv, none if it was not run."""
+    path = ROOT / "zoo" / "deres" / f"{name}.csv"
+    return studies.read(path) if path.exists() else []
 
 
 def _summary(model, data, recipe, rows):
@@ -201,6 +206,60 @@ def _results(model):
     return "\n\n".join([table, *_notes(results)])
 
 
+def _study(name):
+    """The table of a study, per data set, for the card of DeRes."""
+    study, rows = studies.get(name), study_rows(name)
+    parts = []
+    for data in dict.fromkeys(row["data"] for row in rows):
+        here = [row for row in rows if row["data"] == data]
+        table = [
+            [
+                f"`{row['arm']}`",
+                _auc(row),
+                f"{row['logloss']:.5f}",
+                row["runs"],
+                f"{row['parameters']:,}",
+                f"{row['flops']:,}",
+                f"{row['rows_per_s']:,.0f}",
+                _difference(row),
+            ]
+            for row in studies.summary(study, here)
+        ]
+        header = ["arm", "test AUC", "log loss", "runs", "parameters", "FLOPs", "rows/s"]
+        base = "reference" if callable(study.reference) else f"`{study.reference}`"
+        parts.append(f"{data}, recipe `{study.recipe}`, {_machine(here)}:")
+        parts.append(_table([*header, f"minus {base}"], table))
+    return "\n\n".join(parts) or "Not run yet."
+
+
+def _machine(rows):
+    seen = {f"{row['backend']} {row['backend_version']}, {row['hardware']}" for row in rows}
+    return "; ".join(sorted(seen))
+
+
+def _difference(row):
+    if row["difference"] is None:
+        return ""
+    error = "" if row["error"] is None else f" ± {row['error']:.5f}"
+    return f"{row['difference']:+.5f}{error}"
+
+
+def _fits():
+    """The fits of the scaling study, for the card of DeRes."""
+    rows = []
+    for sweep, fit in studies.scaling_fits(study_rows("scaling")).items():
+        for model in fit["power"]:
+            points, power, log = len(fit["points"][model]), fit["power"][model], fit["log"][model]
+            rows.append([sweep, f"`{model}`", points, f"{power:.3f}", f"{log:.3f}"])
+        ratios = [f"{ratio:.2f}" if ratio else "out of range" for _, ratio in fit["iso_auc"]]
+        rows.append(
+            [sweep, "OneTrans's compute for DeRes's AUC", len(ratios), ", ".join(ratios), ""]
+        )
+    if not rows:
+        return "Not run yet."
+    return _table(["sweep", "model", "points", "γ of the power law", "γ of the line, % AUC"], rows)
+
+
 def _notes(results):
     return [NOTES[data] for data in dict.fromkeys(r["data"] for r in results) if data in NOTES]
 
@@ -228,6 +287,8 @@ def render():
             "results": _results(name),
             "arguments": _arguments(name),
         }
+    card = blocks[ROOT / "zoo" / "deres" / "README.md"]
+    card |= {f"study {name}": _study(name) for name in studies.names()} | {"fits": _fits()}
     return {path: _filled(path, parts) for path, parts in blocks.items()}
 
 

@@ -17,6 +17,7 @@ SOURCES = {
     "criteo_x4": "keras_ctr.datasets.criteo_x4:Criteo",
     "avazu_x4": "keras_ctr.datasets.avazu_x4:Avazu",
     "movielens_100k": "keras_ctr.datasets.movielens_100k:MovieLens100K",
+    "amazon_beauty": "keras_ctr.datasets.amazon_beauty:AmazonBeauty",
 }
 
 

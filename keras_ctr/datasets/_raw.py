@@ -101,7 +101,7 @@ class Reader:
         if twice:
             raise ValueError(f"{path} must name each column once. Twice: {', '.join(twice)}")
         separator = separator or SEPARATORS.get(suffix(path), "\t")
-        parse = Parser(path, columns, set(numbers), separator, quoted, encoding, self._refuse)
+        parse = Parser(path, columns, set(numbers), separator, quoted, encoding, self.refuse)
         line = 1
         for block in line_blocks(path, separator if quoted else None, self.progress):
             lines = block.count(b"\n")
@@ -129,7 +129,7 @@ class Reader:
             yield table.slice(start, PARQUET_ROWS).collect()
             self.progress(size * min(PARQUET_ROWS, rows - start) // rows)
 
-    def _refuse(self, path, line, reason):
+    def refuse(self, path, line, reason):
         """Deals with a malformed row."""
         if self.on_bad_rows == "error":
             raise ValueError(

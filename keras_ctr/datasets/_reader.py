@@ -6,6 +6,8 @@ import threading
 import keras
 import numpy as np
 
+from keras_ctr.schema import Schema
+
 BLOCK = 2**16  # rows read in one piece
 WINDOW = 16  # blocks whose rows are mixed: a million rows
 KEPT = 64  # windows whose order is remembered (4 MB each)
@@ -106,7 +108,7 @@ class Dataset(keras.utils.PyDataset):
             "drop_remainder": drop_remainder,
         }
         options = {name: getattr(self, name) if v is None else v for name, v in given.items()}
-        return Dataset(
+        view = Dataset(
             self._split,
             self.encoder,
             **options,
@@ -114,6 +116,15 @@ class Dataset(keras.utils.PyDataset):
             use_multiprocessing=self.use_multiprocessing,
             max_queue_size=self.max_queue_size,
         )
+        view.schema = self.schema
+        return view
+
+    def without_sequences(self):
+        """Returns another view of the same rows that holds no behaviour sequences."""
+        view = self.with_options()
+        kept = [feature for feature in self.schema if feature not in self.schema.sequences]
+        view.schema = Schema(kept, label=self.schema.label, group=self.schema.group)
+        return view
 
     def to_pandas(self, rows=5):
         """The first stored rows, encoded, as a `pandas.DataFrame`: to look at."""

@@ -51,7 +51,7 @@ from keras_ctr.layers.squeeze_excitation import SqueezeExcitation
 from keras_ctr.layers.stack import PreNorm, Serial, Stack
 from keras_ctr.layers.tapped_stack import TappedStack
 from keras_ctr.layers.token_mixing import MixAndRevert, TokenMixing
-from keras_ctr.layers.tokenizers import AutoSplitTokenizer, SequenceTokenizer
+from keras_ctr.layers.tokenizers import AutoSplitTokenizer, GroupTokenizer, SequenceTokenizer
 from keras_ctr.layers.transduction_unit import TransductionUnit
 from keras_ctr.layers.unimixing import UniMixing, UniMixingLite
 from keras_ctr.layers.wukong_layer import WukongLayer
@@ -91,6 +91,7 @@ __all__ = [
     "FieldTokenizer",
     "FieldWeightedFactorizationMachine",
     "GatedCross",
+    "GroupTokenizer",
     "HeterogeneousAttention",
     "LinearCross",
     "LogarithmicTransform",

@@ -1,4 +1,4 @@
-"""Checks that sizes fit, with errors that say which would."""
+"""Checks of arguments, with errors that say what would fit."""
 
 
 def require_positive(**sizes):
@@ -23,3 +23,10 @@ def require_even(**sizes):
     for name, size in sizes.items():
         if size < 2 or size % 2:
             raise ValueError(f"`{name}` must be even. Received: {name}={size}")
+
+
+def require_choice(known, **choices):
+    """Raises `ValueError` unless every named choice is one of the `known` ones."""
+    for name, choice in choices.items():
+        if choice not in known:
+            raise ValueError(f"`{name}` must be one of {known}. Received: {name}={choice!r}")

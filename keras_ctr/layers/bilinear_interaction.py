@@ -3,6 +3,7 @@ from keras import ops
 
 from keras_ctr.layers._base import Layer
 from keras_ctr.layers._pairs import pair_indices, pairs
+from keras_ctr.layers._sizes import require_choice
 
 KERNELS = ("all", "field", "pair")
 
@@ -26,8 +27,7 @@ class BilinearInteraction(Layer):
 
     def __init__(self, kernel="pair", **kwargs):
         super().__init__(**kwargs)
-        if kernel not in KERNELS:
-            raise ValueError(f"`kernel` must be one of {KERNELS}. Received: kernel={kernel!r}")
+        require_choice(KERNELS, kernel=kernel)
         self.kernel = kernel
 
     def build(self, input_shape):

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_ctr.layers._base import Layer
+from keras_ctr.layers.per_token_dense import per_token_matmul
 from keras_ctr.layers.residuals.hyper_connection import sinkhorn
 
 
@@ -62,7 +63,7 @@ class BlockMixing(Layer):
         _, tokens, width = x.shape
         local, between = (ops.cast(matrix, x.dtype) for matrix in self.matrices())
         x = ops.reshape(x, (-1, self.blocks, self.block_size))  # (B, N, P)
-        x = ops.einsum("bnp,npq->bnq", x, local)
+        x = per_token_matmul(x, local)
         x = ops.einsum("mn,bnq->bmq", between, x)
         return ops.reshape(x, (-1, tokens, width))
 

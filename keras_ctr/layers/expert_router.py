@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_ctr.layers._base import Layer
+from keras_ctr.layers.per_token_dense import per_token_matmul
 
 
 class ExpertRouter(Layer):
@@ -51,7 +52,7 @@ class ExpertRouter(Layer):
         )
 
     def call(self, x):
-        logits = ops.einsum("btd,tde->bte", ops.cast(x, "float32"), self.kernel)
+        logits = per_token_matmul(ops.cast(x, "float32"), self.kernel)
         _, best = ops.top_k(logits, self.num_active - 1)  # (B, T, k - 1)
         chosen = ops.sum(ops.one_hot(best, self.num_experts - 1, dtype="float32"), axis=-2)
         # By hand: a softmax over a single expert is allowed here (k = E = 2).

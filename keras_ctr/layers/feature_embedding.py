@@ -1,14 +1,14 @@
 import keras
 from keras import ops
 
-from keras_ctr.layers._base import Layer
+from keras_ctr.layers._base import SchemaLayer
 from keras_ctr.schema import Schema
 
 # Only this file brings schema and Keras together: `schema.py` knows no Keras.
 keras.saving.register_keras_serializable(package="keras_ctr")(Schema)
 
 
-class FeatureEmbedding(Layer):
+class FeatureEmbedding(SchemaLayer):
     """The way into every model: one vector per field, all ids looked up in one packed table.
 
     Field `i` with value id `k` is row `offset_i + k` of a single table, so that a batch costs one
@@ -37,7 +37,7 @@ class FeatureEmbedding(Layer):
     """
 
     def __init__(self, dim, pool="mean", initializer=None, schema=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(schema, **kwargs)
         if pool not in ("mean", "sum", None):
             raise ValueError(f"`pool` must be 'mean', 'sum' or None. Received: pool={pool!r}")
         self.dim = dim
@@ -45,7 +45,6 @@ class FeatureEmbedding(Layer):
         self.initializer = keras.initializers.get(
             initializer or keras.initializers.RandomNormal(stddev=1e-4)
         )
-        self.schema = schema
 
     def adapt(self, schema):
         """Sets the schema. Raises `ValueError` if a vocabulary size is unknown."""
@@ -55,7 +54,7 @@ class FeatureEmbedding(Layer):
                 "An embedding needs the `size` of every Categorical: fit an encoder, or give them. "
                 f"Received no size for: {', '.join(missing)}"
             )
-        self.schema = schema
+        super().adapt(schema)
 
     @property
     def row_width(self):
@@ -63,11 +62,7 @@ class FeatureEmbedding(Layer):
         return self.dim
 
     def build(self, input_shape):
-        if self.schema is None:
-            raise ValueError(
-                "This FeatureEmbedding has no schema yet. Call `model.adapt(dataset_or_schema)` "
-                "(or `layer.adapt(schema)`) before using it."
-            )
+        self.require_schema()
         self.adapt(self.schema)
         offset, rows = {}, 0
         for feature in self.schema.categoricals:

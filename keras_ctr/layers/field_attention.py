@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_ctr.layers._base import Layer
+from keras_ctr.layers._sizes import require_divisor
 
 
 class FieldAttention(Layer):
@@ -26,12 +27,7 @@ class FieldAttention(Layer):
 
     def __init__(self, dim=64, num_heads=2, **kwargs):
         super().__init__(**kwargs)
-        if dim % num_heads:
-            fitting = [heads for heads in range(1, dim + 1) if dim % heads == 0]
-            raise ValueError(
-                f"`num_heads` must divide `dim` = {dim}: one of {fitting}. "
-                f"Received: num_heads={num_heads}"
-            )
+        require_divisor("`dim` =", dim, num_heads=num_heads)
         self.dim = dim
         self.num_heads = num_heads
 

@@ -39,7 +39,8 @@ def copies(layer, count):
     """Returns `count` new layers with the config of `layer`, each with weights of its own.
 
     `layer` itself is only a pattern, from which several models can be made. The first copy has its
-    name, so that a config that holds the copy in place of the pattern is the same.
+    name, so that a config that holds the copy in place of the pattern is the same. Copies take the
+    dtype policy of the model they are made in, not that of the moment the pattern was made.
     """
     config = _unbuilt(layer.get_config())
     unnamed = {key: value for key, value in config.items() if key != "name"}
@@ -47,7 +48,8 @@ def copies(layer, count):
 
 
 def _unbuilt(config):
-    """Leaves out the shapes for which layers inside were built: a copy may see other ones."""
+    """Leaves out shapes and policies of the layer and those inside: a copy may have other ones."""
     if not isinstance(config, dict):
         return config
-    return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
+    left_out = ("build_config", "dtype")
+    return {key: _unbuilt(value) for key, value in config.items() if key not in left_out}

@@ -65,10 +65,12 @@ class PerTokenDense(Layer):
         first_own = x.shape[1] - self.own
         outputs = []
         if first_own:
-            shared = ops.matmul(x[:, :first_own], self.shared_kernel)
-            outputs.append(shared + self.shared_bias)
+            # As one flat matrix: in three dimensions XLA's gradient takes twice as long.
+            shared = ops.reshape(x[:, :first_own], (-1, x.shape[-1]))
+            shared = ops.matmul(shared, self.shared_kernel) + self.shared_bias
+            outputs.append(ops.reshape(shared, (-1, first_own, self.units)))
         if self.own:
-            own = ops.einsum("btd,tdf->btf", x[:, first_own:], self.own_kernel)
+            own = per_token_matmul(x[:, first_own:], self.own_kernel)
             outputs.append(own + self.own_bias)
         x = outputs[0] if len(outputs) == 1 else ops.concatenate(outputs, axis=1)
         return keras.activations.get(self.activation)(x)
@@ -109,3 +111,12 @@ class FeedForward(Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+def per_token_matmul(x, kernel):
+    """Multiplies every token by its own matrix: `(B, T, D)` and `(T, D, K)` to `(B, T, K)`.
+
+    With tokens as the outer axis the product is `T` products of contiguous matrices: on CPUs a half
+    to a third of the time of an einsum that keeps them in the middle.
+    """
+    return ops.transpose(ops.matmul(ops.transpose(x, (1, 0, 2)), kernel), (1, 0, 2))

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_ctr.layers._base import Layer
+from keras_ctr.layers.per_token_dense import per_token_matmul
 
 
 class PerTokenSwiGLU(Layer):
@@ -61,12 +62,12 @@ class PerTokenSwiGLU(Layer):
         return kernel, self.add_weight(shape=bias, initializer="zeros", name=f"{name}_bias")
 
     def call(self, x, mask=None):
-        gate = ops.einsum("btd,tdf->btf", x, self.gate) + self.gate_bias
-        up = ops.einsum("btd,tdf->btf", x, self.up) + self.up_bias
+        gate = per_token_matmul(x, self.gate) + self.gate_bias
+        up = per_token_matmul(x, self.up) + self.up_bias
         hidden = ops.silu(gate) * up  # (B, T, expansion·D)
         if self.router is not None:
             hidden = self._by_expert(hidden, self.router(x))
-        return ops.einsum("btf,tfd->btd", hidden, self.down) + self.down_bias
+        return per_token_matmul(hidden, self.down) + self.down_bias
 
     def _by_expert(self, hidden, weights):
         _, tokens, width = hidden.shape

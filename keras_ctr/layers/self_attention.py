@@ -1,6 +1,9 @@
+import math
+
 from keras import ops
 
 from keras_ctr.layers._base import Layer
+from keras_ctr.layers._sizes import require_divisor
 from keras_ctr.layers.per_token_dense import PerTokenDense
 
 
@@ -15,15 +18,16 @@ class SelfAttention(Layer):
         own_tokens: as in `PerTokenDense`, for the query, key and value projections. The output
             projection is shared by all tokens (OneTrans leaves it open; our choice).
         causal: whether token `t` sees only the tokens up to `t`.
-        keep: only the last `keep` tokens ask, and only they come out; all are still seen. `None`:
-            all. This is one step of OneTrans's pyramid.
+        keep: only the last tokens ask, and only they come out; all are still seen. An int is how
+            many. A float is a share of the tokens in front of the `own_tokens`, rounded up: one
+            step of OneTrans's pyramid. `None`: all.
 
     Call arguments:
         x: tokens `(B, T, D)`.
         mask: optional `(B, T)` bool, True where there is a token: the others are not attended to.
 
     Returns:
-        `(B, T, D)`, or `(B, min(keep, T), D)`.
+        `(B, T, D)`, or the last of these tokens.
 
     Reference:
         Vaswani et al., arXiv 1706.03762, eq. (1); Zhang et al., "OneTrans", arXiv 2510.26104.
@@ -31,6 +35,8 @@ class SelfAttention(Layer):
 
     def __init__(self, num_heads=4, own_tokens=0, causal=False, keep=None, **kwargs):
         super().__init__(**kwargs)
+        if isinstance(keep, float) and not 0 <= keep <= 1:
+            raise ValueError(f"A share `keep` must lie in [0, 1]. Received: keep={keep}")
         self.num_heads = num_heads
         self.own_tokens = own_tokens
         self.causal = causal
@@ -38,12 +44,7 @@ class SelfAttention(Layer):
 
     def build(self, input_shape):
         width = input_shape[-1]
-        if width % self.num_heads:
-            fitting = [heads for heads in range(1, width + 1) if width % heads == 0]
-            raise ValueError(
-                f"`num_heads` must divide the token width {width}: one of {fitting}. "
-                f"Received: num_heads={self.num_heads}"
-            )
+        require_divisor("the token width", width, num_heads=self.num_heads)
         asking_shape = self.compute_output_shape(input_shape)
         self.asking = asking_shape[1]
         options = {"use_bias": False, "dtype": self.dtype_policy}
@@ -73,7 +74,12 @@ class SelfAttention(Layer):
 
     def compute_output_shape(self, input_shape):
         batch, tokens, width = input_shape
-        return batch, tokens if self.keep is None else min(self.keep, tokens), width
+        if isinstance(self.keep, float):
+            own = tokens if self.own_tokens is None else self.own_tokens
+            tokens = own + math.ceil(self.keep * (tokens - own))
+        elif self.keep is not None:
+            tokens = min(self.keep, tokens)
+        return batch, tokens, width
 
     def _allowed(self, tokens, mask):
         """Returns a bool tensor that broadcasts to `(B, H, T, T)`, or None if nothing is hidden."""

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_ctr.layers._base import Layer
+from keras_ctr.layers._sizes import require_positive
 from keras_ctr.layers.per_token_dense import PerTokenDense
 
 
@@ -29,8 +30,7 @@ class SliceTokenizer(Layer):
 
     def __init__(self, num_tokens, dim, **kwargs):
         super().__init__(**kwargs)
-        if num_tokens < 1:
-            raise ValueError(f"`num_tokens` must be at least 1. Received: num_tokens={num_tokens}")
+        require_positive(num_tokens=num_tokens)
         self.num_tokens = num_tokens
         self.dim = dim
         self.norm = keras.layers.RMSNormalization(dtype=self.dtype_policy)

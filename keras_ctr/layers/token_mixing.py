@@ -1,6 +1,7 @@
 from keras import ops
 
 from keras_ctr.layers._base import Layer
+from keras_ctr.layers._sizes import require_divisor
 
 
 class TokenMixing(Layer):
@@ -30,13 +31,7 @@ class TokenMixing(Layer):
         self.num_heads = num_heads
 
     def build(self, input_shape):
-        width = input_shape[-1]
-        if self.num_heads < 1 or width % self.num_heads:
-            fitting = [heads for heads in range(1, width + 1) if width % heads == 0]
-            raise ValueError(
-                f"`num_heads` must divide the token width {width}: one of {fitting}. "
-                f"Received: num_heads={self.num_heads}"
-            )
+        require_divisor("the token width", input_shape[-1], num_heads=self.num_heads)
 
     def call(self, x, mask=None):
         return mix(x, self.num_heads)

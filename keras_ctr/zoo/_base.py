@@ -11,7 +11,7 @@ from keras import ops
 from keras_ctr import metrics as ctr_metrics
 from keras_ctr.encoder import Encoder
 from keras_ctr.layers import FeatureEmbedding
-from keras_ctr.layers._base import FromSignature
+from keras_ctr.layers._base import FromSignature, SchemaLayer
 from keras_ctr.losses import LogLoss
 from keras_ctr.schema import Schema
 from keras_ctr.zoo._predictions import BATCH_SIZE, collect, in_stored_order
@@ -56,10 +56,12 @@ class CTRModel(FromSignature, keras.Model):
                 f"Received: {type(data).__name__}"
             )
         if self.schema is None:
-            for layer in self.embeddings:
+            for layer in self._find(SchemaLayer):
                 layer.adapt(schema)
             self.schema = schema
-            self(symbolic_batch(schema))
+            # A model inside first: Keras would try to build it on made-up ids, out of range.
+            for model in (*(layer for layer in self.layers if isinstance(layer, CTRModel)), self):
+                model(symbolic_batch(schema))
         elif schema != self.schema:
             raise ValueError(
                 "This model is adapted to another schema: make a new one for other columns. "
@@ -86,7 +88,13 @@ class CTRModel(FromSignature, keras.Model):
     @property
     def embeddings(self):
         """The `FeatureEmbedding` layers of the model."""
-        return [layer for layer in self.layers if isinstance(layer, FeatureEmbedding)]
+        return self._find(FeatureEmbedding)
+
+    def _find(self, kind):
+        """The layers of a kind, also those of a model within this one."""
+        found = [layer for layer in self.layers if isinstance(layer, kind)]
+        inner = [layer._find(kind) for layer in self.layers if isinstance(layer, CTRModel)]
+        return found + [layer for layers in inner for layer in layers]
 
     def _admit(self, x):
         """Adapts to data with a schema, encodes data frames, checks plain arrays."""

@@ -4,6 +4,7 @@ import keras
 
 from keras_ctr import layers
 from keras_ctr.layers import residuals
+from keras_ctr.layers._sizes import require_choice, require_divisor, require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -15,16 +16,21 @@ class OneTrans(CTRModel):
     own. Fields come last, so that under the causal mask they see every event. The logit reads
     the field tokens (how they are pooled is not stated in the paper; here they are flattened).
 
-    Without sequences in the data all tokens are field tokens.
+    Several histories stand one after the other with a learned `[SEP]` between them. Without
+    sequences in the data all tokens are field tokens.
 
     Args:
         embedding_dim: width of the embeddings.
         token_dim: token width `D` (the paper's `d`); `num_heads` must divide it.
-        num_tokens: number of field tokens, the paper's `L_NS`.
+        num_tokens: number of field tokens, the paper's `L_NS`, cut from one projection of all
+            fields ("auto-split").
         num_layers: number of Transformer layers.
         num_heads: attention heads `H`.
         dropout: rate on every increment.
         causal: whether a token sees only itself and those before it, as in the paper.
+        pyramid: whether events drop out with depth, the oldest first, in even steps: after layer
+            `l` of `L` a share `1 - l/L` is left, as in the paper. `False`: only in the last layer.
+        groups: lists of column names, for one field token per group instead ("group-wise").
         residual: how layers are connected, an object of `layers.residuals`; default `Identity()`.
         granularity: what the residual connects: `"layer"` (attention and feed-forward together,
             the default) or `"sublayer"` (each of them).
@@ -52,16 +58,16 @@ class OneTrans(CTRModel):
         num_heads=4,
         dropout=0.0,
         causal=True,
+        pyramid=True,
+        groups=None,
         residual=None,
         granularity=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if granularity not in ("layer", "sublayer", None):
-            raise ValueError(
-                "`granularity` must be 'layer' or 'sublayer'. "
-                f"Received: granularity={granularity!r}"
-            )
+        require_positive(num_tokens=num_tokens, num_layers=num_layers)
+        require_divisor("`token_dim` =", token_dim, num_heads=num_heads)
+        require_choice(("layer", "sublayer", None), granularity=granularity)
         self.embedding_dim = embedding_dim
         self.token_dim = token_dim
         self.num_tokens = num_tokens
@@ -69,18 +75,24 @@ class OneTrans(CTRModel):
         self.num_heads = num_heads
         self.dropout = dropout
         self.causal = causal
+        self.pyramid = pyramid
+        self.groups = groups
         self.residual = residual or self.default_residual()
         self.granularity = granularity or self.default_granularity
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
-        self.tokenize_fields = layers.AutoSplitTokenizer(num_tokens, token_dim)
-        self.tokenize_events = layers.SequenceTokenizer()
+        if groups:
+            self.tokenize_fields = layers.GroupTokenizer(groups, token_dim)
+        else:
+            self.tokenize_fields = layers.AutoSplitTokenizer(num_tokens, token_dim)
+        self.tokenize_events = layers.SequenceTokenizer(separator=True)
+        own = len(groups) if groups else num_tokens
         units = []
-        for at in range(num_layers):
+        for left in reversed(range(num_layers)):  # how many layers are still to come
             # Only field tokens are read in the end: in the last layer no event has to ask.
-            keep = num_tokens if at == num_layers - 1 else None
+            keep = left / (left + 1) if pyramid or not left else None
             layer = [
-                layers.PreNorm(layers.SelfAttention(num_heads, num_tokens, causal, keep), dropout),
-                layers.PreNorm(layers.FeedForward(own_tokens=num_tokens), dropout),
+                layers.PreNorm(layers.SelfAttention(num_heads, own, causal, keep), dropout),
+                layers.PreNorm(layers.FeedForward(own_tokens=own), dropout),
             ]
             units += layer if self.granularity == "sublayer" else [layers.Serial(layer)]
         self.stack = layers.Stack(units, self.residual)

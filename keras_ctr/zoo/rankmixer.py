@@ -4,6 +4,7 @@ import keras
 
 from keras_ctr import layers
 from keras_ctr.layers import residuals
+from keras_ctr.layers._sizes import require_divisor, require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -50,14 +51,8 @@ class RankMixer(CTRModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if num_tokens < 1 or token_dim % num_tokens:
-            fitting = [t for t in range(1, token_dim + 1) if token_dim % t == 0]
-            raise ValueError(
-                f"`num_tokens` must divide `token_dim` {token_dim}: one of {fitting}. "
-                f"Received: num_tokens={num_tokens}"
-            )
-        if num_layers < 1:
-            raise ValueError(f"`num_layers` must be at least 1. Received: num_layers={num_layers}")
+        require_divisor("`token_dim` =", token_dim, num_tokens=num_tokens)
+        require_positive(num_layers=num_layers)
         self.embedding_dim = embedding_dim
         self.token_dim = token_dim
         self.num_tokens = num_tokens

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_ctr import layers
 from keras_ctr.layers import residuals
+from keras_ctr.layers._sizes import require_choice, require_divisor, require_positive
 from keras_ctr.layers.nested import copies
 from keras_ctr.losses import LogLoss
 from keras_ctr.zoo._base import CTRModel
@@ -68,14 +69,10 @@ class TokenMixerLarge(CTRModel):
                 "`num_tokens` must be at least 2, a global token and one more. "
                 f"Received: num_tokens={num_tokens}"
             )
-        if num_layers < 1:
-            raise ValueError(f"`num_layers` must be at least 1. Received: num_layers={num_layers}")
-        for name, value, known in (
-            ("readout", readout, ("mean", "global")),
-            ("granularity", granularity, ("layer", "sublayer")),
-        ):
-            if value not in known:
-                raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
+        require_positive(num_layers=num_layers)
+        require_divisor("`token_dim` =", token_dim, num_heads=num_heads)
+        require_choice(("mean", "global"), readout=readout)
+        require_choice(("layer", "sublayer"), granularity=granularity)
         self.embedding_dim = embedding_dim
         self.token_dim = token_dim
         self.num_tokens = num_tokens

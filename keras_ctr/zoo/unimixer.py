@@ -4,6 +4,7 @@ import keras
 
 from keras_ctr import layers
 from keras_ctr.layers import residuals
+from keras_ctr.layers._sizes import require_choice, require_positive
 from keras_ctr.layers.nested import copies
 from keras_ctr.zoo._base import CTRModel
 
@@ -54,13 +55,8 @@ class UniMixer(CTRModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if num_layers < 1:
-            raise ValueError(f"`num_layers` must be at least 1. Received: num_layers={num_layers}")
-        if granularity not in ("layer", "sublayer"):
-            raise ValueError(
-                "`granularity` must be 'layer' or 'sublayer'. "
-                f"Received: granularity={granularity!r}"
-            )
+        require_positive(num_tokens=num_tokens, num_layers=num_layers)
+        require_choice(("layer", "sublayer"), granularity=granularity)
         self.embedding_dim = embedding_dim
         self.token_dim = token_dim
         self.num_tokens = num_tokens

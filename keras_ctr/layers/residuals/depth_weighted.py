@@ -32,7 +32,7 @@ class DepthWeighted(Residual):
         # Row i - 1 holds the weights α_i0 ... α_ii of the sum after unit i; the rest is unused.
         self.alpha = self.add_weight(
             shape=(self.depth, self.depth + 1),
-            initializer=lambda shape, dtype: np.eye(*shape, k=1, dtype="float32"),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(np.eye(*shape, k=1), dtype),
             autocast=False,
             name="alpha",
         )

@@ -52,7 +52,7 @@ class HyperConnection(Residual):
         value = np.zeros(shape) if value is None else value
         return self.add_weight(
             shape=shape,
-            initializer=lambda shape, dtype: np.asarray(value, "float32"),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(value, dtype),
             autocast=False,
             name=name,
         )
@@ -74,7 +74,7 @@ class HyperConnection(Residual):
         else:
             write, read, mix = (ops.expand_dims(w, (0, 1)) for w in (write, read, mix))
         seen = ops.sum(ops.expand_dims(read, -1) * streams, axis=2)  # (B, T, D)
-        mixed = ops.matmul(ops.swapaxes(mix, -1, -2), streams)  # (B, T, n, D)
+        mixed = mix_streams(ops.swapaxes(mix, -1, -2), streams)  # (B, T, n, D)
         return ops.cast(seen, state.dtype), (ops.cast(mixed, state.dtype), write)
 
     def write(self, kept, y, at):
@@ -129,7 +129,7 @@ class ManifoldHyperConnection(Residual):
         )
         self.bias = self.add_weight(
             shape=(depth, maps),
-            initializer=lambda shape, dtype: bias.astype("float32"),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(bias, dtype),
             name="bias",
             **options,
         )
@@ -156,7 +156,7 @@ class ManifoldHyperConnection(Residual):
         logits = scale[2] * maps[..., 2 * n :] + bias[2 * n :]
         mix = sinkhorn(ops.reshape(logits, (-1, streams.shape[1], n, n)), self.iterations)
         seen = ops.sum(ops.expand_dims(pre, -1) * streams, axis=2)  # (B, T, D)
-        mixed = ops.matmul(mix, streams)  # (B, T, n, D)
+        mixed = mix_streams(mix, streams)  # (B, T, n, D)
         return ops.cast(seen, state.dtype), (ops.cast(mixed, state.dtype), post)
 
     def write(self, kept, y, at):
@@ -166,6 +166,16 @@ class ManifoldHyperConnection(Residual):
 
     def close(self, state):
         return ops.sum(state, axis=2)
+
+
+def mix_streams(mix, streams):
+    """`mix` `(B or 1, T or 1, n, n)` times `streams` `(B, T, n, D)`, as a sum over the `n` sources.
+
+    A batched matrix product of so small matrices costs more in calls than in arithmetic.
+    """
+    return sum(
+        mix[..., source, None] * streams[..., source, None, :] for source in range(mix.shape[-1])
+    )
 
 
 def sinkhorn(logits, iterations=20):

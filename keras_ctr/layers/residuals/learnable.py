@@ -29,7 +29,7 @@ class LearnableResidual(Residual):
         start = np.stack([one] * self.depth).astype("float32")
         self.map = self.add_weight(
             shape=start.shape,
-            initializer=lambda shape, dtype: start,
+            initializer=lambda shape, dtype: ops.convert_to_tensor(start, dtype),
             autocast=False,
             name="map",
         )
