@@ -270,19 +270,16 @@ class TestTowers:
         assert set(zoo.names("sml")) == set(taking)
 
     @pytest.mark.parametrize("name", zoo.names("sml"))
-    def test_every_model_takes_sml(self, name, tmp_path):
-        schema = testing.example_schema()
-        batch, _ = testing.example_batch(schema)
+    def test_every_model_takes_sml(self, name):
+        """Built from shapes alone; one of them is trained and saved below."""
         config = exchange.SMALL[name] | {"dropout": 0.1}
-        model = zoo.get(name, **config, tower="sml").adapt(schema)
+        model = zoo.get(name, **config, tower="sml").adapt(testing.example_schema())
         assert isinstance(model.tower, layers.SkipMetaLogit) and model.tower.dropout == 0.1
         assert list(model.tower.hidden_units) == list(config["hidden_units"])
-        for weight in model.trainable_weights:  # tables start too small to tell rows apart
-            weight.assign(weight + 0.2 * keras.random.normal(weight.shape))
-        model.save(tmp_path / "model.keras")
-        again, expected = zoo.load(tmp_path / "model.keras"), model.predict(batch, verbose=0)
-        assert expected.std() > 1e-3
-        np.testing.assert_array_equal(again.predict(batch, verbose=0), expected)
+        assert model.tower.built
+        again = type(model).from_config(model.get_config())
+        assert again.get_config() == model.get_config()
+        assert isinstance(again.tower, layers.SkipMetaLogit)
 
     def test_models_keep_their_promises_with_sml(self):
         testing.check_model("dnn", **exchange.SMALL["dnn"], tower="sml")
