@@ -103,7 +103,9 @@ def test_it_is_saved_and_training_goes_on(tmp_path):
         model.fit(batch, label, batch_size=64, epochs=2, verbose=0, shuffle=False)
         return model.predict(batch, verbose=0)
 
+    before = numpy(model.optimizer.random.state).copy()
     train(model)
+    assert (numpy(model.optimizer.random.state) != before).any()  # a compiled step draws anew
     model.save(tmp_path / "model.keras")
     again = zoo.load(tmp_path / "model.keras")
     assert isinstance(again.optimizer, optimizers.GradientNoise)
