@@ -1,8 +1,7 @@
-import keras
 from keras import ops
 
 from keras_ctr.layers._base import Layer
-from keras_ctr.layers.per_token_dense import per_token_matmul
+from keras_ctr.layers.per_token_dense import per_token_glorot, per_token_matmul
 
 
 class ExpertRouter(Layer):
@@ -43,10 +42,9 @@ class ExpertRouter(Layer):
 
     def build(self, input_shape):
         _, tokens, width = input_shape
-        # The factor T undoes that Keras counts axis 0 as a receptive field.
         self.kernel = self.add_weight(
             shape=(tokens, width, self.num_experts - 1),
-            initializer=keras.initializers.VarianceScaling(tokens, "fan_avg", "uniform"),
+            initializer=per_token_glorot(tokens),
             autocast=False,
             name="kernel",
         )

@@ -4,6 +4,7 @@ from keras import ops
 from keras_ctr.layers._base import Layer
 from keras_ctr.layers._sizes import require_divisor, require_positive
 from keras_ctr.layers.per_token_dense import PerTokenDense
+from keras_ctr.layers.self_attention import attention
 
 
 class HeterogeneousAttention(Layer):
@@ -68,9 +69,7 @@ class HeterogeneousAttention(Layer):
         key, value = (
             ops.reshape(part(x), (-1, tokens, *heads)) for part in (self.key, self.value)
         )  # (B, T, H, D/H)
-        scores = ops.cast(ops.einsum("bthd,bshd->bhts", query, key), "float32")
-        weights = ops.cast(ops.softmax(scores * heads[1] ** -0.5), value.dtype)
-        x = ops.einsum("bhts,bshd->bthd", weights, value)
+        x = attention(query, key, value)
         return self.output_projection(ops.reshape(x, (-1, self.asking, width)))
 
     def compute_output_shape(self, input_shape):

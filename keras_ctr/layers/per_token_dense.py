@@ -50,11 +50,10 @@ class PerTokenDense(Layer):
             )
             self.shared_bias = self._bias((self.units,), "shared_bias")
         if self.own:
-            # Glorot for each token's own matrix: Keras counts axis 0 as a receptive field, which
-            # would make every kernel too small by the square root of T; the scale undoes it.
-            glorot = keras.initializers.VarianceScaling(self.own, "fan_avg", "uniform")
             self.own_kernel = self.add_weight(
-                shape=(self.own, width, self.units), initializer=glorot, name="own_kernel"
+                shape=(self.own, width, self.units),
+                initializer=per_token_glorot(self.own),
+                name="own_kernel",
             )
             self.own_bias = self._bias((self.own, self.units), "own_bias")
 
@@ -111,6 +110,15 @@ class FeedForward(Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+def per_token_glorot(tokens, scale=1.0):
+    """Glorot-uniform for each of the matrices of a kernel `(T, D, K)`, times `scale`.
+
+    Keras counts axis 0 as a receptive field, which would make every matrix too small by the square
+    root of `T`; the variance is scaled by `T` to undo it.
+    """
+    return keras.initializers.VarianceScaling(tokens * scale**2, "fan_avg", "uniform")
 
 
 def per_token_matmul(x, kernel):

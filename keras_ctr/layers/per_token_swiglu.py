@@ -1,8 +1,7 @@
-import keras
 from keras import ops
 
 from keras_ctr.layers._base import Layer
-from keras_ctr.layers.per_token_dense import per_token_matmul
+from keras_ctr.layers.per_token_dense import per_token_glorot, per_token_matmul
 
 
 class PerTokenSwiGLU(Layer):
@@ -52,9 +51,7 @@ class PerTokenSwiGLU(Layer):
         self.down, self.down_bias = self._maps("down", (tokens, hidden, width), self.down_scale)
 
     def _maps(self, name, shape, scale=1.0):
-        # Glorot for each token's own matrix: Keras counts axis 0 as a receptive field, which the
-        # factor T undoes. The scale is one of variance.
-        glorot = keras.initializers.VarianceScaling(shape[0] * scale**2, "fan_avg", "uniform")
+        glorot = per_token_glorot(shape[0], scale)
         kernel = self.add_weight(shape=shape, initializer=glorot, name=name)
         if not self.use_bias:
             return kernel, 0

@@ -61,15 +61,7 @@ class SelfAttention(Layer):
         query = ops.reshape(self.query(x[:, -self.asking :]), (-1, self.asking, *heads))
         key_value = ops.reshape(self.key_value(x), (-1, tokens, 2, *heads))
         key, value = key_value[:, :, 0], key_value[:, :, 1]  # (B, T, H, D/H)
-        scores = ops.cast(ops.einsum("bthd,bshd->bhts", query, key), "float32")
-        scores = scores * heads[1] ** -0.5
-        allowed = self._allowed(tokens, mask)
-        if allowed is None:
-            weights = ops.softmax(scores)
-        else:  # where nothing is allowed, the softmax is uniform; the product makes it zero
-            weights = ops.softmax(ops.where(allowed, scores, -1e9))
-            weights = weights * ops.cast(allowed, "float32")
-        x = ops.einsum("bhts,bshd->bthd", ops.cast(weights, value.dtype), value)
+        x = attention(query, key, value, self._allowed(tokens, mask))
         return self.output_projection(ops.reshape(x, (-1, self.asking, width)))
 
     def compute_output_shape(self, input_shape):
@@ -89,3 +81,18 @@ class SelfAttention(Layer):
             past = ops.greater_equal(asking[:, None], ops.arange(tokens)[None, :])[None, None]
             allowed = past if allowed is None else ops.logical_and(allowed, past)
         return allowed
+
+
+def attention(query, key, value, allowed=None):
+    """`softmax(Q Kᵀ / √D_h) V` of `(B, T', H, D_h)` over `(B, T, H, D_h)`, softmax in float32.
+
+    `allowed` is a bool tensor that broadcasts to `(B, H, T', T)`; `None`: everything is seen.
+    """
+    scores = ops.cast(ops.einsum("bthd,bshd->bhts", query, key), "float32")
+    scores = scores * query.shape[-1] ** -0.5
+    if allowed is None:
+        weights = ops.softmax(scores)
+    else:  # where nothing is allowed, the softmax is uniform; the product makes it zero
+        weights = ops.softmax(ops.where(allowed, scores, -1e9))
+        weights = weights * ops.cast(allowed, "float32")
+    return ops.einsum("bhts,bshd->bthd", ops.cast(weights, value.dtype), value)

@@ -111,11 +111,16 @@ class Stack(Layer):
             )
 
     def call(self, x, mask=None, training=None):
-        state = self.residual.open(x)
+        return self.run(x, mask)[0]
+
+    def run(self, x, mask=None):
+        """Returns the output, and a list of what every unit has seen."""
+        state, seen = self.residual.open(x), []
         for at, unit in enumerate(self.units):
             x, kept = self.residual.read(state, at)
+            seen.append(x)
             state = self.residual.write(kept, unit(x, mask=_tail_of_mask(mask, x)), at)
-        return self.residual.close(state)
+        return self.residual.close(state), seen
 
 
 def _tail_of_mask(mask, x):

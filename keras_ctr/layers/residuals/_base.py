@@ -1,5 +1,7 @@
 import contextlib
 
+from keras import ops
+
 from keras_ctr.layers._base import Layer
 
 
@@ -59,3 +61,9 @@ class Residual(Layer):
 def tail(x, like):
     """Returns the last tokens of `x`, as many as `like` has: `(B, T, D)` -> `(B, T', D)`."""
     return x if x.shape[1] == like.shape[1] else x[:, -like.shape[1] :]
+
+
+def rms_normed(x):
+    """Returns float32 `x / RMS(x)` over the last axis, without a gain."""
+    x = ops.cast(x, "float32")
+    return x * ops.rsqrt(ops.mean(ops.square(x), axis=-1, keepdims=True) + 1e-6)

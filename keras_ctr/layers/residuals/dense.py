@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ctr.layers.residuals._base import Residual, tail
+from keras_ctr.layers.residuals._base import Residual, rms_normed, tail
 
 
 class _Dense(Residual):
@@ -93,8 +93,7 @@ class MUDD(_Dense):
         )
 
     def weights_at(self, outputs, at):
-        x = sum(outputs)
-        normed = x * ops.rsqrt(ops.mean(ops.square(x), axis=-1, keepdims=True) + 1e-6)
-        hidden = ops.gelu(ops.matmul(normed, self.down[at]), approximate=False)
+        hidden = ops.matmul(rms_normed(sum(outputs)), self.down[at])
+        hidden = ops.gelu(hidden, approximate=False)
         weights = ops.matmul(hidden, self.up[at]) + self.base[at]  # (B, T, depth + 1)
         return [weights[..., j : j + 1] for j in range(len(outputs))]

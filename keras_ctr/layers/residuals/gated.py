@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_ctr.layers.residuals._base import Residual
+from keras_ctr.layers.residuals._base import Residual, rms_normed
 
 
 class Gated(Residual):
@@ -79,9 +79,7 @@ class Gated(Residual):
         """Returns the gate of site `at` in float32: `(D,)`, `(1,)`, or `(B, T, D)` if dynamic."""
         logit = self.theta[at]
         if self.gate == "dynamic":
-            y = ops.cast(y, "float32")
-            normed = y * ops.rsqrt(ops.mean(ops.square(y), axis=-1, keepdims=True) + 1e-6)
-            logit = logit + ops.matmul(ops.matmul(normed, self.down[at]), self.up[at])
+            logit = logit + ops.matmul(ops.matmul(rms_normed(y), self.down[at]), self.up[at])
         gate = ops.sigmoid(logit)
         self.note("gate", at, gate)
         return gate

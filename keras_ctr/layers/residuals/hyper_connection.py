@@ -2,7 +2,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ctr.layers.residuals._base import Residual, tail
+from keras_ctr.layers.residuals._base import Residual, rms_normed, tail
 
 TINY = 1e-30  # below it a row or column of float32 counts as empty
 
@@ -64,8 +64,7 @@ class HyperConnection(Residual):
         write, read, mix = self.write_weights[at], self.read_weights[at], self.mix_weights[at]
         streams = ops.cast(state, "float32")
         if self.dynamic:
-            power = ops.mean(ops.square(streams), axis=-1, keepdims=True)
-            normed = streams * ops.rsqrt(power + 1e-6) * self.gain[at]
+            normed = rms_normed(streams) * self.gain[at]
             by_write, by_read, by_mix = (
                 self.scales[at, i] * ops.tanh(ops.matmul(normed, kernel[at]))
                 for i, kernel in enumerate((self.to_write, self.to_read, self.to_mix))
@@ -147,8 +146,7 @@ class ManifoldHyperConnection(Residual):
         n = self.streams
         streams = ops.cast(state, "float32")
         flat = ops.reshape(streams, (-1, streams.shape[1], n * self.width))
-        power = ops.mean(ops.square(flat), axis=-1, keepdims=True)
-        z = flat * ops.rsqrt(power + 1e-6) * self.gain[at]
+        z = rms_normed(flat) * self.gain[at]
         maps = ops.matmul(z, self.phi[at])  # (B, T, 2n + n²)
         bias, scale = self.bias[at], self.scales[at]
         pre = ops.sigmoid(scale[0] * maps[..., :n] + bias[:n])

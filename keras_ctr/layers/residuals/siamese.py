@@ -1,6 +1,6 @@
 from keras import ops
 
-from keras_ctr.layers.residuals._base import Residual, tail
+from keras_ctr.layers.residuals._base import Residual, rms_normed, tail
 
 
 class Siamese(Residual):
@@ -29,14 +29,8 @@ class Siamese(Residual):
 
     def read(self, state, at):
         x, y = state
-        return x + _rms_norm(y, self.read_gain[at]), state
+        return x + ops.cast(rms_normed(y) * self.read_gain[at], x.dtype), state
 
     def write(self, kept, y, at):
         post, pre = (tail(stream, y) + y for stream in kept)
-        return _rms_norm(post, self.write_gain[at]), pre
-
-
-def _rms_norm(x, gain):
-    wide = ops.cast(x, "float32")
-    power = ops.mean(ops.square(wide), axis=-1, keepdims=True)
-    return ops.cast(wide * ops.rsqrt(power + 1e-6) * gain, x.dtype)
+        return ops.cast(rms_normed(post) * self.write_gain[at], post.dtype), pre
