@@ -113,7 +113,9 @@ def train(
     data: Data,
     root: Root = None,
     label: Label = None,
-    recipe: Annotated[str, typer.Option(help="How to train: quick or bars.")] = "quick",
+    recipe: Annotated[
+        str, typer.Option(help="How to train: a name of keras_ctr.recipes.")
+    ] = "quick",
     config: Annotated[str | None, typer.Option(help="TOML file: recipe, epochs, [model].")] = None,
     arguments: Arguments = None,
     option: Options = None,
@@ -243,16 +245,14 @@ def study(
     table = Table("arm", "AUC", "log loss", "runs", "parameters", "FLOPs", title=chosen.title)
     table.add_column("difference")
     for row in found:
-        spread = "" if row["std"] is None else f" ± {row['std']:.5f}"
-        error = "" if row["error"] is None else f" ± {row['error']:.5f}"
         table.add_row(
             row["arm"],
-            f"{row['auc']:.5f}{spread}",
+            studies.with_spread(row["auc"], row["std"]),
             f"{row['logloss']:.5f}",
             str(row["runs"]),
             f"{row['parameters']:,}",
             f"{row['flops']:,}",
-            "" if row["difference"] is None else f"{row['difference']:+.5f}{error}",
+            studies.with_spread(row["difference"], row["error"], "+.5f"),
         )
     console.print(table)
 

@@ -227,6 +227,17 @@ def summary(study, rows):
     return table
 
 
+def with_spread(value, spread, form=".5f"):
+    """Writes `value ± spread`, without the latter where it is None; nothing without a value.
+
+    >>> with_spread(0.96051, 0.00347), with_spread(-0.5, None, "+.5f"), with_spread(None, None)
+    ('0.96051 ± 0.00347', '-0.50000', '')
+    """
+    if value is None:
+        return ""
+    return f"{value:{form}}" + ("" if spread is None else f" ± {spread:.5f}")
+
+
 # The studies
 
 GENERATED = {"synthetic": {"rows": 50_000}}

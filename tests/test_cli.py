@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -74,6 +75,10 @@ def test_prepare_train_evaluate_predict(clicks, tmp_path):
     assert row["epochs"] == 2 and row["seed"] == 2 and row["backend"] == "jax"
     table = pl.read_csv(results)
     assert table["seed"].to_list() == [1, 2] and table["auc"][1] == row["auc"]
+    recorded = list(pathlib.Path(__file__).parents[1].glob("zoo/*/results.csv"))
+    for path in recorded:  # or the command on a model's card would fail after its training
+        assert pl.read_csv(path).columns == table.columns
+    assert recorded
 
     folder = json.loads(run("prepare", clicks, "--label", "click", "--json"))["folder"]
     found = json.loads(run("evaluate", model, "--data", folder, "--json"))

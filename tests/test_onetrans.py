@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ctr import Categorical, Schema, Sequence, layers, losses, testing, zoo
 from keras_ctr.layers import residuals
+from keras_ctr.layers._base import arguments
 
 SIZES = {"embedding_dim": 4, "token_dim": 8, "num_heads": 2}
 GROUPS = [["item", "price"], ["user", "hour", "age", "item"]]
@@ -152,6 +153,12 @@ class TestDeRes:
         model.save(tmp_path / "model.keras")
         again = zoo.load(tmp_path / "model.keras")
         np.testing.assert_array_equal(numpy(again(batch)), numpy(model(batch)))
+
+    def test_has_the_arguments_of_its_default_backbone(self):
+        own = arguments(zoo.DeRes)
+        assert own.pop("backbone") == "onetrans"
+        assert own.pop("granularity") == zoo.OneTrans.default_granularity
+        assert own == {k: v for k, v in arguments(zoo.OneTrans).items() if k != "granularity"}
 
     def test_unknown_backbone(self):
         with pytest.raises(ValueError, match="`backbone` must be one of"):

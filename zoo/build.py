@@ -114,8 +114,7 @@ def _runs(entry):
 
 
 def _auc(entry):
-    spread = f" ± {entry['std']:.5f}" if entry.get("std") else ""
-    return f"{entry['auc']:.5f}{spread}"
+    return studies.with_spread(entry["auc"], entry.get("std") or None)
 
 
 def _table(header, rows):
@@ -221,7 +220,7 @@ def _study(name):
                 f"{row['parameters']:,}",
                 f"{row['flops']:,}",
                 f"{row['rows_per_s']:,.0f}",
-                _difference(row),
+                studies.with_spread(row["difference"], row["error"], "+.5f"),
             ]
             for row in studies.summary(study, here)
         ]
@@ -235,13 +234,6 @@ def _study(name):
 def _machine(rows):
     seen = {f"{row['backend']} {row['backend_version']}, {row['hardware']}" for row in rows}
     return "; ".join(sorted(seen))
-
-
-def _difference(row):
-    if row["difference"] is None:
-        return ""
-    error = "" if row["error"] is None else f" ± {row['error']:.5f}"
-    return f"{row['difference']:+.5f}{error}"
 
 
 def _fits():
