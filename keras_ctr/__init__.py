@@ -16,6 +16,7 @@ _NEED_A_BACKEND = [
     "layers",
     "losses",
     "metrics",
+    "optimizers",
     "plots",
     "recipes",
     "studies",
@@ -23,7 +24,7 @@ _NEED_A_BACKEND = [
 ]
 
 if _backend.choose():
-    from keras_ctr import layers, losses, metrics, plots, recipes, studies, zoo  # noqa: F401
+    from keras_ctr import layers, losses, metrics, optimizers, plots, recipes, studies, zoo  # noqa: F401
     from keras_ctr._flops import flops  # noqa: F401
 
     __all__ += _NEED_A_BACKEND

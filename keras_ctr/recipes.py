@@ -21,7 +21,8 @@ class Recipe:
     Attributes:
         name: of the recipe.
         model: constructor arguments, used where the architecture has them.
-        tower: arguments of the `layers.MLP` tower, used where the architecture has a tower.
+        tower: arguments of the `layers.MLP` tower, used where the architecture has a tower of that
+            kind. One whose activation is fixed by its paper is a head, and keeps its own.
         batch_size: rows per step.
         epochs: largest number of epochs.
         learning_rate, epsilon, global_clipnorm: of Adam.
@@ -44,12 +45,19 @@ class Recipe:
     patience: int | None = None
 
     def get(self, name, **config):
-        """Makes the model `name` with the recipe's sizes; `config` comes on top of them."""
+        """Makes the model `name` with the recipe's sizes; `config` comes on top of them.
+
+        A tower by name, `tower="sml"`, gets the recipe's sizes too, but not its batch norm.
+        """
         known = arguments(type(zoo.get(name)))
         sizes = {key: value for key, value in self.model.items() if key in known} | config
-        if self.tower and "tower" in known and "tower" not in config:
-            changed = {key: value for key, value in config.items() if key in arguments(layers.MLP)}
-            sizes["tower"] = layers.MLP(**self.tower | changed)
+        tower = config.get("tower") or "mlp"
+        if self.tower and {"tower", "activation"} <= set(known) and isinstance(tower, str):
+            chosen = {key: value for key, value in config.items() if key in arguments(layers.MLP)}
+            chosen = self.tower | chosen
+            sizes |= {key: value for key, value in chosen.items() if key in known}
+            if tower == "mlp":
+                sizes["tower"] = layers.MLP(**chosen)
         return zoo.get(name, **sizes)
 
     def compile(self, model):
@@ -93,18 +101,63 @@ class Recipe:
 # What most models of the BARS benchmark use per data set, and the L2 of those that differ. (Their
 # dropout and depth differ too: a model's settings file says where its own are others.)
 _BARS = {
-    "frappe_x1": {"dim": 10, "units": (400, 400, 400), "dropout": 0.2, "l2": 0.05, "batch": 4096},
-    "criteo_x4": {"dim": 16, "units": (1000,) * 5, "dropout": 0.2, "l2": 1e-5, "batch": 10000},
-    "avazu_x4": {"dim": 16, "units": (2000,) * 4, "dropout": 0.0, "l2": 0.0, "batch": 10000},
+    "frappe_x1": {
+        "dim": 10,
+        "units": (400, 400, 400),
+        "dropout": 0.2,
+        "norm": True,
+        "l2": 0.05,
+        "batch": 4096,
+    },
+    "criteo_x4": {
+        "dim": 16,
+        "units": (1000,) * 5,
+        "dropout": 0.2,
+        "norm": False,
+        "l2": 1e-5,
+        "batch": 10000,
+    },
+    "avazu_x4": {
+        "dim": 16,
+        "units": (2000,) * 4,
+        "dropout": 0.0,
+        "norm": False,
+        "l2": 0.0,
+        "batch": 10000,
+    },
 }
 _BARS_L2 = {
     "lr": {"frappe_x1": 1e-5, "criteo_x4": 1e-7, "avazu_x4": 1e-8},
     "fm": {"frappe_x1": 5e-6, "criteo_x4": 1e-5, "avazu_x4": 1e-6},
+    "ffm": {"frappe_x1": 1e-6, "criteo_x4": 1e-6},
+    "fwfm": {"frappe_x1": 5e-6, "criteo_x4": 5e-6, "avazu_x4": 1e-6},
+    "fmfm": {"frappe_x1": 1e-5},
+    "afm": {"frappe_x1": 1e-5, "criteo_x4": 1e-6, "avazu_x4": 1e-7},
+    "wide_deep": {"frappe_x1": 0.1, "avazu_x4": 1e-9},
+    "ipnn": {"avazu_x4": 1e-9},
+    "nfm": {"frappe_x1": 1e-4, "avazu_x4": 1e-9},
+    "dcn": {"avazu_x4": 1e-8},
+    "xdeepfm": {"frappe_x1": 0.1, "criteo_x4": 1e-4},
+    "autoint_plus": {"frappe_x1": 0.1, "avazu_x4": 1e-7},
+    "fibinet": {"criteo_x4": 1e-6},
+    "masknet": {"frappe_x1": 0.1, "avazu_x4": 1e-9},
+    "afn": {"frappe_x1": 1e-3, "criteo_x4": 1e-6, "avazu_x4": 1e-9},
+    "dlrm": {"frappe_x1": 0.1},
+    "finalmlp": {"avazu_x4": 1e-9},
+    "finalnet": {"frappe_x1": 0.1},
     "autoint": {"avazu_x4": 1e-6},
     "dnn": {"avazu_x4": 1e-8},
     "dcnv2": {"avazu_x4": 1e-9},
 }
-_BARS_ELSEWHERE = {"dim": 10, "units": (400, 400, 400), "dropout": 0.2, "l2": 1e-5, "batch": 4096}
+# Batch norm in the tower: on Frappe_x1 the rule, on the x4 sets the exception.
+_BARS_NORM = {
+    "ipnn": {"frappe_x1": False},
+    "nfm": {"frappe_x1": False},
+    "masknet": {"frappe_x1": False},
+    "afn": {"frappe_x1": False, "criteo_x4": True, "avazu_x4": True},
+    "dcnv2": {"criteo_x4": True},
+}
+_BARS_ELSEWHERE = _BARS["frappe_x1"] | {"l2": 1e-5}
 
 
 def quick(data=None, model=None):
@@ -116,8 +169,9 @@ def bars(data=None, model=None):
     """The training recipe of the BARS benchmark (reczoo/BARS, run with reczoo/FuxiCTR).
 
     Adam at 1e-3 with epsilon 1e-8, global gradient norm clipped at 10, L2 on all embedding weights,
-    batch norm in towers; after every epoch that does not improve the validation AUC by 1e-6 the
-    learning rate falls to a tenth, after two in a row training stops and the best weights return.
+    batch norm in towers on Frappe_x1; after every epoch that does not improve the validation AUC by
+    1e-6 the learning rate falls to a tenth, after two in a row training stops and the best weights
+    return.
     On its x4 sets BARS watches AUC minus log loss instead of AUC; the two seldom disagree.
 
     Args:
@@ -131,7 +185,7 @@ def bars(data=None, model=None):
         tower={
             "hidden_units": settings["units"],
             "dropout": settings["dropout"],
-            "batch_norm": True,
+            "batch_norm": _BARS_NORM.get(model, {}).get(data, settings["norm"]),
         },
         batch_size=settings["batch"],
         epochs=100,
@@ -186,9 +240,16 @@ def short_synthetic(data=None, model=None):
 
 
 def short_history(data=None, model=None):
-    """`short` with two layers, for data with behaviour histories, whose events are many tokens."""
+    """`short` with two layers, for data with behaviour histories, whose events are many tokens.
+
+    MovieLens-100k has 80 steps an epoch: there, up to eight epochs are trained, with the stopping
+    rule of `bars`, and the best one on validation counts.
+    """
     size = SHORT | SHORT_OF.get(model, {}) | {"num_layers": 2}
-    return dataclasses.replace(short(data, model), name="short_history", model=size, table_l2=0.0)
+    small = {"epochs": 8, "patience": 2} if data == "movielens_100k" else {}
+    return dataclasses.replace(
+        short(data, model), name="short_history", model=size, table_l2=0.0, **small
+    )
 
 
 RECIPES = {

@@ -241,6 +241,7 @@ def with_spread(value, spread, form=".5f"):
 # The studies
 
 GENERATED = {"synthetic": {"rows": 50_000}}
+MORE_GENERATED = {"synthetic": {"rows": 100_000}}  # of 50,000, eight layers make no more than two
 RECENT = {"movielens_100k": {"history": 20}, "amazon_beauty": {"history": 20}}
 
 
@@ -300,7 +301,7 @@ def scaling():
     def reference(name):
         return "onetrans " + name.split()[1]
 
-    return Study("Scaling", arms, reference, "synthetic", GENERATED, "short_synthetic")
+    return Study("Scaling", arms, reference, "synthetic", MORE_GENERATED, "short_synthetic")
 
 
 def history():

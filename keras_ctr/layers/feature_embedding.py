@@ -56,6 +56,11 @@ class FeatureEmbedding(SchemaLayer):
             )
         super().adapt(schema)
 
+    @property
+    def row_width(self):
+        """Numbers in a row of the table: `dim`, unless a row holds several vectors."""
+        return self.dim
+
     def build(self, input_shape):
         self.require_schema()
         self.adapt(self.schema)
@@ -67,11 +72,14 @@ class FeatureEmbedding(SchemaLayer):
         # Autocast off: the table stays float32 under mixed precision, looked-up rows are cast.
         if rows:
             self.table = self.add_weight(
-                shape=(rows, self.dim), initializer=self.initializer, autocast=False, name="table"
+                shape=(rows, self.row_width),
+                initializer=self.initializer,
+                autocast=False,
+                name="table",
             )
         if self.schema.numerics:
             self.vectors = self.add_weight(
-                shape=(len(self.schema.numerics), self.dim),
+                shape=(len(self.schema.numerics), self.row_width),
                 initializer=self.initializer.clone(),  # a shared instance repeats its draws
                 name="vectors",
             )

@@ -1,6 +1,7 @@
 import keras
 
 from keras_ctr.layers._base import Layer
+from keras_ctr.layers._sizes import require_widths
 
 
 class MLP(Layer):
@@ -24,11 +25,7 @@ class MLP(Layer):
 
     def __init__(self, hidden_units, activation="relu", dropout=0.0, batch_norm=False, **kwargs):
         super().__init__(**kwargs)
-        if not hidden_units or any(units < 1 for units in hidden_units):
-            raise ValueError(
-                "`hidden_units` must list at least one positive width. "
-                f"Received: hidden_units={hidden_units}"
-            )
+        require_widths(hidden_units)
         self.hidden_units = hidden_units
         self.activation = activation
         self.dropout = dropout

@@ -1,16 +1,19 @@
 import keras
 
 from keras_ctr.layers._base import Layer
+from keras_ctr.layers._copies import copies
 from keras_ctr.layers.residuals import Identity
 from keras_ctr.layers.residuals._base import tail
 
 
 class PreNorm(Layer):
-    """A sub-layer with its norm and dropout: returns the increment `dropout(f(RMSNorm(x)))`.
+    """A sub-layer with its norm and dropout: returns the increment `dropout(f(norm(x)))`.
 
     Args:
         sublayer: layer `f` on tokens, called as `f(x, mask=mask)`.
         dropout: rate on the increment.
+        norm: pattern of the norm, such as `SeeDNorm()`; one pattern can serve many units, since
+            each makes its own copy. `None`: `RMSNormalization`.
 
     Call arguments:
         x: tokens `(B, T, D)`.
@@ -20,11 +23,11 @@ class PreNorm(Layer):
         The increment, without `x`: `(B, T, D)`, or its last tokens if `f` keeps only those.
     """
 
-    def __init__(self, sublayer, dropout=0.0, **kwargs):
+    def __init__(self, sublayer, dropout=0.0, norm=None, **kwargs):
         super().__init__(**kwargs)
         self.sublayer = sublayer
         self.dropout = dropout
-        self.norm = keras.layers.RMSNormalization(dtype=self.dtype_policy)
+        [self.norm] = copies(norm or keras.layers.RMSNormalization(), 1, self.dtype_policy)
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape):

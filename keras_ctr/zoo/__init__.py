@@ -11,35 +11,73 @@ import keras
 from keras_ctr.layers._base import arguments
 from keras_ctr.schema import unknown
 from keras_ctr.zoo._base import CTRModel, dtype_policy
+from keras_ctr.zoo.afm import AFM
+from keras_ctr.zoo.afn import AFN
 from keras_ctr.zoo.attnres import AttnRes
 from keras_ctr.zoo.autoint import AutoInt
+from keras_ctr.zoo.autoint_plus import AutoIntPlus
+from keras_ctr.zoo.dcn import DCN
 from keras_ctr.zoo.dcnv2 import DCNV2
 from keras_ctr.zoo.deepfm import DeepFM
 from keras_ctr.zoo.denseformer import DenseFormer
 from keras_ctr.zoo.deres import DeRes
+from keras_ctr.zoo.dlrm import DLRM
 from keras_ctr.zoo.dnn import DNN
+from keras_ctr.zoo.eulernet import EulerNet
+from keras_ctr.zoo.fcn import FCN
+from keras_ctr.zoo.ffm import FFM
+from keras_ctr.zoo.fibinet import FiBiNET
+from keras_ctr.zoo.finalmlp import FinalMLP
+from keras_ctr.zoo.finalnet import FinalNet
 from keras_ctr.zoo.fm import FM
+from keras_ctr.zoo.fmfm import FmFM
+from keras_ctr.zoo.fwfm import FwFM
+from keras_ctr.zoo.gdcn import GDCN
 from keras_ctr.zoo.hiformer import HiFormer
 from keras_ctr.zoo.hstu import HSTU
 from keras_ctr.zoo.hyper_connections import HyperConnections
+from keras_ctr.zoo.ipnn import IPNN
 from keras_ctr.zoo.longer import Longer
 from keras_ctr.zoo.lr import LR
+from keras_ctr.zoo.masknet import MaskNet
 from keras_ctr.zoo.mhc import MHC
+from keras_ctr.zoo.nfm import NFM
 from keras_ctr.zoo.onetrans import OneTrans
 from keras_ctr.zoo.rankmixer import RankMixer
 from keras_ctr.zoo.tokenmixer_large import TokenMixerLarge
 from keras_ctr.zoo.unimixer import UniMixer
 from keras_ctr.zoo.unimixer_lite import UniMixerLite
+from keras_ctr.zoo.wide_deep import WideDeep
 from keras_ctr.zoo.wukong import Wukong
+from keras_ctr.zoo.xdeepfm import XDeepFM
 
 # The table of contents: one line and one file per architecture.
 MODELS = {
     "lr": LR,
     "fm": FM,
+    "ffm": FFM,
+    "fwfm": FwFM,
+    "fmfm": FmFM,
+    "afm": AFM,
     "dnn": DNN,
+    "wide_deep": WideDeep,
+    "ipnn": IPNN,
+    "nfm": NFM,
     "deepfm": DeepFM,
+    "dcn": DCN,
     "dcnv2": DCNV2,
+    "gdcn": GDCN,
+    "fcn": FCN,
+    "xdeepfm": XDeepFM,
     "autoint": AutoInt,
+    "autoint_plus": AutoIntPlus,
+    "fibinet": FiBiNET,
+    "masknet": MaskNet,
+    "afn": AFN,
+    "eulernet": EulerNet,
+    "dlrm": DLRM,
+    "finalmlp": FinalMLP,
+    "finalnet": FinalNet,
     "wukong": Wukong,
     "hiformer": HiFormer,
     "rankmixer": RankMixer,
@@ -71,7 +109,24 @@ GROUPS = {
         "mhc",
         "attnres",
     ],
-    "sml": ["dnn", "deepfm", "dcnv2"],
+    "sml": [
+        "dnn",
+        "wide_deep",
+        "ipnn",
+        "nfm",
+        "deepfm",
+        "dcn",
+        "dcnv2",
+        "gdcn",
+        "xdeepfm",
+        "autoint_plus",
+        "fibinet",
+        "masknet",
+        "afn",
+        "dlrm",
+        "wukong",
+        "hstu",
+    ],
     "sequence": [
         "hstu",
         "longer",

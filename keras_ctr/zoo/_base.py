@@ -13,6 +13,7 @@ from keras_ctr.encoder import Encoder
 from keras_ctr.layers import FeatureEmbedding
 from keras_ctr.layers._base import FromSignature, SchemaLayer
 from keras_ctr.losses import LogLoss
+from keras_ctr.optimizers import portable
 from keras_ctr.schema import Schema
 from keras_ctr.zoo._predictions import BATCH_SIZE, collect, in_stored_order
 
@@ -296,6 +297,7 @@ class CTRModel(FromSignature, keras.Model):
         if config:
             config["metrics"] = keras.saving.serialize_keras_object(self._evaluation.metrics)
             config["table_l2"] = self.table_l2
+            config["optimizer"] = portable(config["optimizer"])
         return config
 
     def compile_from_config(self, config):

@@ -13,7 +13,8 @@ class DCNV2(CTRModel):
         hidden_units: widths of the tower's layers.
         dropout: rate in the tower.
         activation: of the tower.
-        tower: a layer that replaces the tower; the three arguments before it are then unused.
+        tower: a layer that replaces the tower; the three arguments before it are then unused. Or
+            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
         cross: a layer that replaces the cross network, `layers.CrossMixture(...)` for one with
             low-rank kernels; `num_layers` is then unused.
 
@@ -46,7 +47,7 @@ class DCNV2(CTRModel):
         self.activation = activation
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.cross = cross or layers.Cross(num_layers)
-        self.tower = tower or layers.MLP(hidden_units, activation, dropout)
+        self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
         self.click = layers.Click()
 
     def call(self, batch, training=None):

@@ -14,7 +14,8 @@ class DeepFM(CTRModel):
         hidden_units: widths of the tower's layers.
         dropout: rate in the tower.
         activation: of the tower.
-        tower: a layer that replaces the tower; the three arguments before it are then unused.
+        tower: a layer that replaces the tower; the three arguments before it are then unused. Or
+            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
 
     Example:
 
@@ -43,7 +44,7 @@ class DeepFM(CTRModel):
         self.linear = layers.FeatureEmbedding(1)
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.interact = layers.FactorizationMachine()
-        self.tower = tower or layers.MLP(hidden_units, activation, dropout)
+        self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
         self.click = layers.Click()
 
     def call(self, batch, training=None):

@@ -12,7 +12,8 @@ class DNN(CTRModel):
         hidden_units: widths of the tower's layers.
         dropout: rate in the tower.
         activation: of the tower.
-        tower: a layer that replaces the tower; the three arguments before it are then unused.
+        tower: a layer that replaces the tower; the three arguments before it are then unused. Or
+            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
 
     Example:
 
@@ -40,7 +41,7 @@ class DNN(CTRModel):
         self.dropout = dropout
         self.activation = activation
         self.embed = layers.FeatureEmbedding(embedding_dim)
-        self.tower = tower or layers.MLP(hidden_units, activation, dropout)
+        self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
 
     def call(self, batch, training=None):

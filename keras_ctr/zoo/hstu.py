@@ -26,6 +26,8 @@ class HSTU(CTRModel):
         num_heads: attention heads `H`.
         hidden_units: widths of the layers that read the candidate.
         dropout: rate on every increment and in those layers.
+        tower: a layer that replaces those layers, or the name of one with their widths and dropout:
+            `"mlp"` or `"sml"`, see `layers.get_tower`.
         residual: how layers are connected, an object of `layers.residuals`; default `Identity()`.
 
     Example:
@@ -48,6 +50,7 @@ class HSTU(CTRModel):
         num_heads=4,
         hidden_units=(512,),
         dropout=0.0,
+        tower=None,
         residual=None,
         **kwargs,
     ):
@@ -71,7 +74,7 @@ class HSTU(CTRModel):
         units = [layers.TransductionUnit(num_heads, num_tokens, keep, dropout) for keep in keeps]
         self.stack = layers.Stack(units, self.residual)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6)
-        self.tower = layers.MLP(hidden_units, "silu", dropout)
+        self.tower = layers.get_tower(tower, hidden_units, "silu", dropout, alone=True)
         self.click = layers.Click()
 
     def call(self, batch, training=None):

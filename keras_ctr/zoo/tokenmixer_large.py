@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_ctr import layers
 from keras_ctr.layers import residuals
+from keras_ctr.layers._copies import copies
 from keras_ctr.layers._sizes import require_choice, require_divisor, require_positive
-from keras_ctr.layers.nested import copies
 from keras_ctr.losses import LogLoss
 from keras_ctr.zoo._base import CTRModel
 

@@ -24,6 +24,8 @@ class Wukong(CTRModel):
         fm_units: widths of the MLP in each factorization machine block.
         hidden_units: widths of the tower.
         dropout: rate in the blocks' MLPs and in the tower.
+        tower: a layer that replaces the tower, or the name of one with those widths and dropout:
+            `"mlp"` or `"sml"`, see `layers.get_tower`.
 
     Example:
 
@@ -46,6 +48,7 @@ class Wukong(CTRModel):
         fm_units=(512, 256),
         hidden_units=(400, 400, 400),
         dropout=0.0,
+        tower=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -65,7 +68,7 @@ class Wukong(CTRModel):
             layers.WukongLayer(fm_tokens, linear_tokens, rank, fm_units, dropout)
             for _ in range(num_layers)
         ]
-        self.tower = layers.MLP(hidden_units, dropout=dropout)
+        self.tower = layers.get_tower(tower, hidden_units, dropout=dropout, alone=True)
         self.click = layers.Click()
 
     def call(self, batch, training=None):

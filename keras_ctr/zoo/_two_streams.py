@@ -1,0 +1,51 @@
+"""`TwoStreams`: models whose two halves also answer for themselves while they learn."""
+
+import keras
+from keras import ops
+
+from keras_ctr import layers
+from keras_ctr.zoo._base import CTRModel
+
+
+class TwoStreams(CTRModel):
+    """A model that averages the logits of two streams, and whose loss sees each of them too.
+
+    In training `call` returns `(B, 3)`: the model's probability and those of the two streams;
+    otherwise `(B, 1)`. So the extra terms act in training only, and evaluation reports the plain
+    loss. A subclass says what the terms are: `stream_loss`.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.project = [
+            keras.layers.Dense(
+                1, use_bias=False, kernel_initializer="glorot_normal", dtype="float32"
+            )
+            for _ in range(2)
+        ]
+        self.click = layers.Click()
+
+    def fuse(self, first, second, training=None):
+        """Returns the probabilities of two streams `(B, K)`; the widths may differ.
+
+        Unlike in the papers' code, the streams share one bias.
+        """
+        first, second = (part(x) for part, x in zip(self.project, (first, second), strict=True))
+        logits = [0.5 * (first + second)] + ([first, second] if training else [])
+        return ops.concatenate([self.click(logit) for logit in logits], axis=-1)
+
+    def stream_loss(self, y, whole, stream, sample_weight):
+        """Returns what the loss gains by one stream's probabilities `(B, 1)`."""
+        raise NotImplementedError
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        whole, *streams = ops.split(y_pred, y_pred.shape[-1], axis=-1)
+        loss = super().compute_loss(
+            x=x, y=y, y_pred=whole, sample_weight=sample_weight, training=training
+        )
+        for stream in streams:
+            loss = loss + self.stream_loss(y, whole, stream, sample_weight)
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, y, y_pred[:, :1], sample_weight)

@@ -1,0 +1,53 @@
+"""Neural factorization machine. Card: zoo/nfm/README.md."""
+
+from keras import ops
+
+from keras_ctr import layers
+from keras_ctr.zoo._base import CTRModel
+
+
+class NFM(CTRModel):
+    """A tower on the sum of all pairwise products: `p = σ(b + Σ_i w_i + MLP(Σ_{i<j} e_i ⊙ e_j))`.
+
+    Args:
+        embedding_dim: width `D` of the embeddings (the paper's `k`).
+        hidden_units: widths of the tower's layers.
+        dropout: rate in the tower.
+        activation: of the tower.
+        tower: a layer that replaces the tower; the three arguments before it are then unused. Or
+            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+
+    Example:
+
+    >>> model = keras_ctr.zoo.get("nfm", embedding_dim=4, hidden_units=[8]).adapt(schema)
+    >>> model.predict(batch, verbose=0).shape
+    (4, 1)
+
+    Reference:
+        He and Chua, "Neural Factorization Machines for Sparse Predictive Analytics", SIGIR 2017.
+    """
+
+    def __init__(
+        self,
+        embedding_dim=64,
+        hidden_units=(64,),
+        dropout=0.2,
+        activation="relu",
+        tower=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.embedding_dim = embedding_dim
+        self.hidden_units = hidden_units
+        self.dropout = dropout
+        self.activation = activation
+        self.linear = layers.FeatureEmbedding(1)
+        self.embed = layers.FeatureEmbedding(embedding_dim)
+        self.interact = layers.BiInteraction()
+        self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
+        self.click = layers.Click()
+
+    def call(self, batch, training=None):
+        first_order = ops.sum(self.linear(batch), axis=1)  # (B, 1)
+        x = self.interact(self.embed(batch))  # (B, D)
+        return self.click([first_order, self.tower(x, training=training)])
