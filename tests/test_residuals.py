@@ -97,7 +97,9 @@ def test_softmax_starts_as_the_mean_of_its_sources(x, rng):
     residual = DepthAttention(1, "softmax")
     residual.build((DEPTH, WIDTH))
     sources = [rng.normal(size=x.shape).astype("float32") for _ in range(3)]
-    state = tuple(ops.convert_to_tensor(s) for s in sources), None
+    state = residual.open(ops.convert_to_tensor(sources[0]))
+    for at, source in enumerate(sources[1:]):
+        state = residual.write(state, ops.convert_to_tensor(source), at)
     found = ops.convert_to_numpy(residual.read(state, 2)[0])
     np.testing.assert_allclose(found, np.mean(sources, axis=0), atol=1e-6)
 
@@ -128,11 +130,11 @@ def test_saturated_gate_is_twice_one_path(x, rng):
 def test_silu_can_forget_but_only_so_far(x):
     residual = DepthAttention(1, "silu")
     residual.build((DEPTH, WIDTH))
-    source = ops.convert_to_tensor(x)
     lowest = 0.0
     for scale in np.linspace(-5, 0, 60):
         residual.query.assign(np.full((DEPTH + 1, WIDTH), 1.0) * scale * np.sign(x[0, 0]))
-        lowest = min(lowest, float(ops.min(residual.weights_at([source], 0)[0])))
+        finished, _ = residual.open(ops.convert_to_tensor(x))
+        lowest = min(lowest, float(ops.min(residual.weights_at(finished, 0)[0])))
     assert -0.2785 < lowest < -0.27
 
 

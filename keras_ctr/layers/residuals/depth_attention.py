@@ -1,9 +1,22 @@
 import math
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from keras_ctr.layers.residuals._base import Residual, tail
+
+
+class Source(NamedTuple):
+    """What a site attends to: a block `(B, T, D)`, and its scores at the sites that see it.
+
+    `scores` are `(B, T, sites)`, of site `first` and those after it; for activations other than
+    softmax they are the weights already.
+    """
+
+    block: Any
+    first: int
+    scores: Any
 
 
 class DepthAttention(Residual):
@@ -52,43 +65,51 @@ class DepthAttention(Residual):
         self.gain = self.add_weight(shape=sites, initializer="ones", autocast=False, name="gain")
 
     def open(self, x):
-        return (x,), None  # finished blocks, running block
+        return (self._source(x, 0, self.depth + 1),), None  # finished blocks, running block
 
     def read(self, state, at):
         finished, running = state
-        sources = finished if running is None else (*finished, running)
+        sources = finished
+        if running is not None:
+            sources = (*finished, self._source(running, at, at + 1))
         weights = self.weights_at(sources, at)
         self.note("weights", at, weights)
         mixed = sum(
-            weight * ops.cast(source, "float32")
+            weight * ops.cast(source.block, "float32")
             for weight, source in zip(weights, sources, strict=True)
         )
-        return ops.cast(mixed, sources[0].dtype), state
+        return ops.cast(mixed, sources[0].block.dtype), state
 
     def write(self, kept, y, at):
         finished, running = kept
-        finished = tuple(tail(block, y) for block in finished)
+        finished = tuple(
+            Source(tail(block, y), first, tail(scores, y)) for block, first, scores in finished
+        )
         running = y if running is None else tail(running, y) + y
         if (at + 1) % self.units_per_block == 0:
-            return (*finished, running), None
+            return (*finished, self._source(running, at + 1, self.depth + 1)), None
         return finished, running
 
     def weights_at(self, sources, at):
         """Returns the weight of every source at site `at`, a list of `(B, T, 1)` in float32."""
-        direction = self.query[at] * self.gain[at]  # (D,): the gain folded into the query
-        scores = []
-        for source in sources:
-            source = ops.cast(source, "float32")
-            power = ops.mean(ops.square(source), axis=-1, keepdims=True)  # (B, T, 1)
-            score = ops.sum(source * direction, axis=-1, keepdims=True)
-            scores.append(score * ops.rsqrt(power + 1e-6))
-        if self.activation == "softmax":
-            return self._softmax(scores)
-        act = keras.activations.get(self.activation)
-        return [act(score * self.width**-0.5) for score in scores]
-
-    def _softmax(self, scores):
+        scores = [
+            scores[..., at - first : at - first + 1] if scores.shape[-1] > 1 else scores
+            for _, first, scores in sources
+        ]
+        if self.activation != "softmax":
+            return scores
         if len(scores) == 1:  # a softmax over one source is 1 whatever its score
             return [ops.ones_like(scores[0])]
         weights = ops.softmax(ops.concatenate(scores, axis=-1))  # (B, T, sources)
         return [weights[..., i : i + 1] for i in range(len(scores))]
+
+    def _source(self, block, first, stop):
+        """Scores a block for the sites from `first` to `stop` at once: it is read one time."""
+        x = ops.cast(block, "float32")
+        directions = self.query[first:stop] * self.gain[first:stop]  # the gain folded into queries
+        power = ops.mean(ops.square(x), axis=-1, keepdims=True)  # (B, T, 1)
+        scores = ops.matmul(x, ops.transpose(directions)) * ops.rsqrt(power + 1e-6)
+        if self.activation != "softmax":  # those weigh a block whatever the others are
+            act = keras.activations.get(self.activation)
+            scores = act(scores * self.width**-0.5)
+        return Source(block, first, scores)

@@ -67,7 +67,7 @@ class Gated(Residual):
         if self.gate is None:
             return y + x, kept
         gate = ops.cast(self.gate_at(y, at), y.dtype)
-        return 2 * (gate * y + (1 - gate) * x), kept
+        return 2 * gate * y + (2 - 2 * gate) * x, kept  # the factor on (D,), not on (B, T, D)
 
     def write(self, kept, y, at):
         return self.first.write(kept[0], y, at), self.second.write(kept[1], y, at)
