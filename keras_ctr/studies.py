@@ -1,7 +1,7 @@
 """Studies: several models trained alike, a row per run, and what comes of the comparison.
 
 >>> sorted(keras_ctr.studies.names())
-['ablation', 'baselines', 'history', 'scaling']
+['ablation', 'baselines', 'history', 'scaling', 'sml']
 
 A study is a list of arms, each a model of the zoo with its arguments, trained by one recipe with
 the same seeds. Runs are appended to a CSV file one by one; a run that is in the file already is not
@@ -320,6 +320,19 @@ def history():
     )
 
 
+SML_MODELS = ("dnn", "wide_deep", "deepfm", "dcnv2", "xdeepfm", "autoint_plus")
+
+
+def sml():
+    """Models with the tower of Skip Meta Logit, and with a plain one of the same size."""
+    arms = [
+        Arm(f"{model}{suffix}", model, config)
+        for model in SML_MODELS
+        for suffix, config in (("", dict), (" + SML", lambda: {"tower": "sml"}))
+    ]
+    return Study("What SML adds", arms, lambda name: name.split()[0], "frappe_x1")
+
+
 def scaling_fits(rows):
     """Fits AUC against forward FLOPs per sample, for the rows of the study `scaling`.
 
@@ -402,6 +415,7 @@ STUDIES = {
     "ablation": ablation,
     "scaling": scaling,
     "history": history,
+    "sml": sml,
 }
 
 

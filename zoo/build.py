@@ -1,9 +1,9 @@
 """Writes every table in README.md, zoo/README.md and the model cards: `make cards`.
 
 Measured numbers come from zoo/<model>/results.csv, one row per run, as `keras-ctr train --results`
-appends them, and from the files of `keras-ctr study` in zoo/deres/; numbers of others from
-zoo/<model>/published.toml; the rest from `zoo.info`. Tables
-stand between `<!-- name -->` and `<!-- /name -->`; the text around them is written by hand.
+appends them, and from the files of `keras-ctr study` beside the cards that show them; numbers of
+others from zoo/<model>/published.toml; the rest from `zoo.info`. Tables stand between
+`<!-- name -->` and `<!-- /name -->`; the text around them is written by hand.
 
     python zoo/build.py            # write
     python zoo/build.py --check    # exit with 1 if a file is stale
@@ -19,6 +19,7 @@ import tomllib
 from keras_ctr import studies, zoo
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+CARDS = {"sml": "dnn"}  # the card that shows a study, where it is not that of DeRes
 CLOSE = 0.001  # of AUC: so close counts as reproduced, as for the maintainers of BARS
 
 # What must be known about the files on which the rows of a data set were measured.
@@ -43,8 +44,8 @@ def measured(model):
 
 
 def study_rows(name):
-    """Returns the rows of zoo/deres/<study>.csv, none if it was not run."""
-    path = ROOT / "zoo" / "deres" / f"{name}.csv"
+    """Returns the rows of zoo/<card>/<study>.csv, none if it was not run."""
+    path = ROOT / "zoo" / CARDS.get(name, "deres") / f"{name}.csv"
     return studies.read(path) if path.exists() else []
 
 
@@ -206,7 +207,7 @@ def _results(model):
 
 
 def _study(name):
-    """The table of a study, per data set, for the card of DeRes."""
+    """The table of a study, per data set, for its card."""
     study, rows = studies.get(name), study_rows(name)
     parts = []
     for data in dict.fromkeys(row["data"] for row in rows):
@@ -279,8 +280,10 @@ def render():
             "results": _results(name),
             "arguments": _arguments(name),
         }
-    card = blocks[ROOT / "zoo" / "deres" / "README.md"]
-    card |= {f"study {name}": _study(name) for name in studies.names()} | {"fits": _fits()}
+    for name in studies.names():
+        card = ROOT / "zoo" / CARDS.get(name, "deres") / "README.md"
+        blocks[card][f"study {name}"] = _study(name)
+    blocks[ROOT / "zoo" / "deres" / "README.md"]["fits"] = _fits()
     return {path: _filled(path, parts) for path, parts in blocks.items()}
 
 
