@@ -20,11 +20,22 @@ _NEED_A_BACKEND = [
     "plots",
     "recipes",
     "studies",
+    "training",
     "zoo",
 ]
 
 if _backend.choose():
-    from keras_ctr import layers, losses, metrics, optimizers, plots, recipes, studies, zoo  # noqa: F401
+    from keras_ctr import (  # noqa: F401
+        layers,
+        losses,
+        metrics,
+        optimizers,
+        plots,
+        recipes,
+        studies,
+        training,
+        zoo,
+    )
     from keras_ctr._flops import flops  # noqa: F401
 
     __all__ += _NEED_A_BACKEND

@@ -36,6 +36,10 @@ class FeatureEmbedding(SchemaLayer):
         `(B, S, D)` and its mask `(B, S)`, True where there is an event.
     """
 
+    # While a step trains the table row by row: a function of row numbers and of which ids are not
+    # 0, both `(B, positions)`, that gives the rows in place of the table.
+    tap = None
+
     def __init__(self, dim, pool="mean", initializer=None, schema=None, **kwargs):
         super().__init__(schema, **kwargs)
         if pool not in ("mean", "sum", None):
@@ -104,9 +108,11 @@ class FeatureEmbedding(SchemaLayer):
         widths = [column.shape[1] for column in columns]
         offsets = self._offset_per_position(widths)
         ids = _join([ops.cast(column, "int32") for column in columns])  # (B, F + all S)
-        rows = ops.take(self.table, ids + ops.convert_to_tensor(offsets, "int32"), axis=0)
+        present = ops.not_equal(ids, 0)
+        ids = ids + ops.convert_to_tensor(offsets, "int32")
+        rows = ops.take(self.table, ids, axis=0) if self.tap is None else self.tap(ids, present)
         rows = ops.cast(rows, self.compute_dtype)
-        rows = rows * ops.cast(ops.expand_dims(ops.not_equal(ids, 0), -1), rows.dtype)
+        rows = rows * ops.cast(ops.expand_dims(present, -1), rows.dtype)
         if len(columns) == 1:
             return [rows]
         ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_ctr import metrics as ctr_metrics
+from keras_ctr import training
 from keras_ctr.encoder import Encoder
 from keras_ctr.layers import FeatureEmbedding
 from keras_ctr.layers._base import FromSignature, SchemaLayer
@@ -18,7 +19,7 @@ from keras_ctr.schema import Schema
 from keras_ctr.zoo._predictions import BATCH_SIZE, collect, in_stored_order
 
 
-class CTRModel(FromSignature, keras.Model):
+class CTRModel(FromSignature, training.RowTrainer, keras.Model):
     """A Keras model that maps a batch of packed columns to click probabilities `(B, 1)`.
 
     A subclass stores its arguments, makes its parts, and writes `call(batch, training=None)`. This
@@ -34,6 +35,8 @@ class CTRModel(FromSignature, keras.Model):
         self.schema = None
         self.encoder = None
         self.table_l2 = 0.0
+        self.table_optimizer = "auto"
+        self.tables = None
 
     # What the columns are
 
@@ -120,7 +123,16 @@ class CTRModel(FromSignature, keras.Model):
 
     # Training and evaluation
 
-    def compile(self, optimizer="adam", loss=None, metrics=None, *, table_l2=0.0, **kwargs):
+    def compile(
+        self,
+        optimizer="adam",
+        loss=None,
+        metrics=None,
+        *,
+        table_l2=0.0,
+        table_optimizer="auto",
+        **kwargs,
+    ):
         """Keras's `compile`, with the loss and metrics of click prediction as the default.
 
         Args:
@@ -129,13 +141,23 @@ class CTRModel(FromSignature, keras.Model):
             metrics: default `["auc", "logloss"]`. Metrics of `keras_ctr.metrics` are exact and
                 computed once per evaluation; Keras's own are also followed during training.
             table_l2: coefficient `λ` of `(λ/2)·‖E‖²` over all embedding weights, added to the loss
-                as BARS does (a Keras regulariser `L2(l)` is `l = λ/2`).
+                as BARS does (a Keras regulariser `L2(l)` is `l = λ/2`). In a table that is trained
+                by rows it acts on a row when that is in a batch, with the steps between made up
+                for, and is not part of the loss that is shown.
+            table_optimizer: how embedding tables are trained. `"auto"`: those of more than
+                `training.DENSE_UP_TO` rows by rows, with the rule of `optimizer`, the others with
+                it directly; `"rows"`: all by rows; `"dense"`: none; or a rule for all of them, an
+                object of `keras_ctr.training` or its name, such as `"row_wise_adagrad"`.
             **kwargs: of `keras.Model.compile`.
         """
         given = ["auc", "logloss"] if metrics is None else metrics
         given = list(given) if isinstance(given, list | tuple) else [given]
         made = [ctr_metrics.get(metric) for metric in given]
         self.table_l2 = table_l2
+        self.tables = None  # made when the first step is near: the model may not be built yet
+        if table_optimizer not in training.CHOICES:
+            table_optimizer = training.get(table_optimizer)
+        self.table_optimizer = table_optimizer
         # Inside a plain object, since Keras would follow a metric held by the model at every step.
         self._evaluation = types.SimpleNamespace(
             metrics=made, on_host=[m for m in made if isinstance(m, ctr_metrics.HostMetric)]
@@ -153,9 +175,40 @@ class CTRModel(FromSignature, keras.Model):
         )
         if self.table_l2:
             for layer in self.embeddings:
-                for weight in layer.trainable_weights:
+                for weight in self._dense(layer.trainable_weights):
                     loss = loss + self.table_l2 / 2 * ops.sum(ops.square(weight))
         return loss
+
+    def _prepare(self):
+        """Decides which tables are trained by rows. Before the optimizer is built."""
+        if self.tables is None and self.compiled:
+            self.tables = training.tables_of(
+                self.embeddings, self.optimizer, self.table_optimizer, self.table_l2
+            )
+
+    def _dense(self, variables):
+        """Those of the variables that are not tables trained by rows."""
+        return [v for v in variables if self.tables is None or not self.tables.holds(v)]
+
+    @property
+    def trainable_variables(self):
+        """What the optimizer trains: all trainable weights but tables trained by rows."""
+        return self._dense(super().trainable_variables)
+
+    @property
+    def non_trainable_variables(self):
+        """The other state of a training step, with tables trained by rows and their slots."""
+        others = super().non_trainable_variables
+        return others if self.tables is None else [*others, *self.tables.variables]
+
+    def settle(self):
+        """Gives table rows the moves that the optimizer owes them, see `training.Adam`.
+
+        Done by `fit`, `evaluate`, `predict` and `save` themselves; only who trains with
+        `train_on_batch` and then calls the model itself has to do it.
+        """
+        if self.tables is not None:
+            self.tables.settle()
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, *, validation_data=None, **kwargs):
         """Keras's `fit`; adapts the model first if the data carry a schema.
@@ -179,9 +232,18 @@ class CTRModel(FromSignature, keras.Model):
             validation_data = (self._admit(validation_data[0]), *validation_data[1:])
         elif validation_data is not None:
             validation_data = self._admit(validation_data)
-        return super().fit(
+        self._prepare()
+        history = super().fit(
             x, y, batch_size=batch_size, epochs=epochs, validation_data=validation_data, **kwargs
         )
+        self.settle()
+        return history
+
+    def train_on_batch(self, x, y=None, **kwargs):
+        """Keras's `train_on_batch`: one step on a dict of packed arrays and `(B, 1)` labels."""
+        x = self._admit(x)
+        self._prepare()
+        return super().train_on_batch(x, y, **kwargs)
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Keras's `predict`; `x` may also be a data frame of raw values.
@@ -191,6 +253,7 @@ class CTRModel(FromSignature, keras.Model):
             `labels`, also where its batches are shuffled for training.
         """
         x = in_stored_order(self._admit(x))
+        self.settle()
         if isinstance(x, dict):
             batch_size = batch_size or BATCH_SIZE
         return super().predict(
@@ -297,13 +360,36 @@ class CTRModel(FromSignature, keras.Model):
         if config:
             config["metrics"] = keras.saving.serialize_keras_object(self._evaluation.metrics)
             config["table_l2"] = self.table_l2
+            config["table_optimizer"] = keras.saving.serialize_keras_object(self.table_optimizer)
             config["optimizer"] = portable(config["optimizer"])
         return config
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
+            self._prepare()
             self.optimizer.build(self.trainable_variables)
+
+    def save(self, filepath, overwrite=True, **kwargs):
+        """Keras's `save`."""
+        self.settle()
+        super().save(filepath, overwrite=overwrite, **kwargs)
+
+    def save_own_variables(self, store):
+        """Saves what the tables' optimizer keeps for each row. Called by Keras."""
+        super().save_own_variables(store)
+        for name, variable in self._table_state().items():
+            store[name] = ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store):
+        """The inverse of `save_own_variables`; does without where no table is trained by rows."""
+        for name, variable in self._table_state().items():
+            if name in store:
+                variable.assign(store[name])
+        super().load_own_variables({n: store[n] for n in store if not n.startswith("table_")})
+
+    def _table_state(self):
+        return {f"table_{n}": v for n, v in self.tables.saved.items()} if self.tables else {}
 
     def save_assets(self, dir_path):
         """Puts the encoder into the `.keras` file. Called by Keras."""

@@ -1,0 +1,26 @@
+"""Training whose cost does not grow with the vocabulary: tables are updated row by row.
+
+>>> model = keras_ctr.zoo.get("dnn")
+>>> model.compile("adam", table_optimizer=keras_ctr.training.RowWiseAdagrad(0.02))
+
+A table of more than some hundred thousand rows is trained so by itself, with a rule derived from
+the compiled optimizer; smaller ones are faster when the whole table is rewritten in each step.
+"""
+
+from keras_ctr.training._backend import DENSE_UP_TO, RowTrainer
+from keras_ctr.training.rules import FTRL, SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer, get
+from keras_ctr.training.tables import CHOICES, tables_of
+
+__all__ = [
+    "CHOICES",
+    "DENSE_UP_TO",
+    "FTRL",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "RowTrainer",
+    "RowWiseAdagrad",
+    "TableOptimizer",
+    "get",
+    "tables_of",
+]

@@ -1,0 +1,67 @@
+"""Row updates on TensorFlow: on resource variables, compiled by XLA or not."""
+
+import keras
+import tensorflow as tf
+
+DENSE_UP_TO = 300_000
+CHUNK = 1 << 16  # rows settled at a time
+
+
+def take(variable, ids):
+    return tf.gather(variable.value, ids)  # reads the rows only, not the variable
+
+
+def combined(owner, ids, gradient, present):
+    """Finds equal ids without a sort: `owner` holds, for each row, one of its positions."""
+    count = tf.shape(ids)[0]
+    at = tf.range(count)
+    owner.value.scatter_update(tf.IndexedSlices(at, ids))
+    first = tf.gather(owner.value, ids)  # for each position, the one that stands for its id
+    total = tf.math.unsorted_segment_sum(gradient, first, count)
+    return ids, tf.gather(total, first), present, first == at
+
+
+def write(variable, ids, rows, keep):
+    # Equal ids write equal rows, so there is no need to leave any out.
+    variable.value.scatter_update(tf.IndexedSlices(tf.cast(rows, variable.dtype), ids))
+
+
+def settled_in_place(function, table, slots):
+    for start in range(0, table.shape[0], CHUNK):
+        rows, *kept = (variable.value[start : start + CHUNK] for variable in (table, *slots))
+        table.value[start : start + CHUNK].assign(function(rows, *kept))
+
+
+class RowTrainer:
+    """The training step of a model some of whose tables are trained by rows."""
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        now, handed_out = self.tables and self.tables.now(), []
+        with tf.GradientTape() as tape:
+
+            def hand_out(rows, i):
+                tape.watch(rows)
+                handed_out.append(rows)
+                return rows
+
+            if self.tables is None:
+                y_pred = self(x, training=True)
+            else:
+                with self.tables.tapped(hand_out, now) as lookups:
+                    y_pred = self(x, training=True)
+            loss = self._compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
+            )
+            self._loss_tracker.update_state(loss, sample_weight=tf.shape(y_pred)[0])
+            loss = self.optimizer.scale_loss(loss)
+        weights = self.trainable_variables
+        gradients = tape.gradient(loss, [v.value for v in weights] + handed_out)
+        dense, of_rows = gradients[: len(weights)], gradients[len(weights) :]
+        # The gradient of a gather comes as slices, in which an id can stand several times. Keras's
+        # optimizers would square each of those alone; made dense, they are summed first.
+        dense = [g if g is None else tf.convert_to_tensor(g) for g in dense]
+        if self.tables is not None:
+            dense = self.tables.apply(lookups, of_rows, dense, now)
+        self.optimizer.apply(dense, weights)
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)

@@ -1,0 +1,74 @@
+"""Row updates on PyTorch: eager, so that only distinct ids are worked on."""
+
+import keras
+import torch
+
+DENSE_UP_TO = 300_000
+CHUNK = 1 << 16  # rows settled at a time
+
+
+def take(variable, ids):
+    return torch.nn.functional.embedding(ids, variable.value.detach())
+
+
+def combined(owner, ids, gradient, present):
+    """Finds equal ids without a sort: `owner` holds, for each row, one of its positions."""
+    ids, gradient = ids[present], gradient[present]
+    at = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
+    owner = owner.value.detach()
+    owner[ids] = at
+    first = owner[ids]  # for each position, the one that stands for its id
+    standing = first == at
+    rank = torch.cumsum(standing, 0, dtype=torch.int32) - 1
+    ids = ids[standing]
+    total = gradient.new_zeros(len(ids), gradient.shape[-1])
+    total.index_add_(0, rank[first], gradient)
+    there = torch.ones_like(ids, dtype=torch.bool)
+    return ids, total, there, there
+
+
+def write(variable, ids, rows, keep):
+    table = variable.value.detach()
+    table.index_copy_(0, ids.long(), rows.to(table.dtype))
+
+
+def settled_in_place(function, table, slots):
+    with torch.no_grad():
+        parts = (variable.value.detach().split(CHUNK) for variable in (table, *slots))
+        for rows, *kept in zip(*parts, strict=True):
+            rows.copy_(function(rows, *kept))
+
+
+class RowTrainer:
+    """The training step of a model some of whose tables are trained by rows."""
+
+    def train_step(self, data):
+        if self.tables is None:
+            return super().train_step(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        handed_out = []
+
+        def hand_out(rows, i):
+            handed_out.append(rows.requires_grad_())
+            return rows
+
+        with torch.no_grad():
+            now = self.tables.now()
+        with self.tables.tapped(hand_out, now) as lookups:
+            y_pred = self(x, training=True)
+        self.zero_grad()
+        loss = self._compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
+        )
+        self._loss_tracker.update_state(loss, sample_weight=len(y_pred))
+        self.optimizer.scale_loss(loss).backward()
+        weights = self.trainable_variables
+        with torch.no_grad():
+            gradients = self.tables.apply(
+                lookups,
+                [rows.grad for rows in handed_out],
+                [variable.value.grad for variable in weights],
+                now,
+            )
+            self.optimizer.apply(gradients, weights)
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
