@@ -36,8 +36,8 @@ class FeatureEmbedding(SchemaLayer):
         `(B, S, D)` and its mask `(B, S)`, True where there is an event.
     """
 
-    # While a step trains the table row by row: a function of row numbers and of which ids are not
-    # 0, both `(B, positions)`, that gives the rows in place of the table.
+    # While a step trains the table row by row: a function of the columns of ids that gives their
+    # rows, `(B, sum of widths, D)`, in place of the table.
     tap = None
 
     def __init__(self, dim, pool="mean", initializer=None, schema=None, **kwargs):
@@ -105,18 +105,28 @@ class FeatureEmbedding(SchemaLayer):
 
     def _lookup(self, columns):
         """Gathers all columns of ids at once; returns one `(B, width, D)` tensor for each."""
-        widths = [column.shape[1] for column in columns]
-        offsets = self._offset_per_position(widths)
-        ids = _join([ops.cast(column, "int32") for column in columns])  # (B, F + all S)
-        present = ops.not_equal(ids, 0)
-        ids = ids + ops.convert_to_tensor(offsets, "int32")
-        rows = ops.take(self.table, ids, axis=0) if self.tap is None else self.tap(ids, present)
+        ids, present = self.row_numbers(columns)
+        rows = ops.take(self.table, ids, axis=0) if self.tap is None else self.tap(columns)
         rows = ops.cast(rows, self.compute_dtype)
         rows = rows * ops.cast(ops.expand_dims(present, -1), rows.dtype)
         if len(columns) == 1:
             return [rows]
+        widths = [column.shape[1] for column in columns]
         ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
         return ops.split(rows, ends, axis=1)
+
+    def row_numbers(self, columns):
+        """Returns which rows of the table columns of ids mean, and where those are not padding.
+
+        Args:
+            columns: list of `(B, width)`, the categorical columns and then each sequence.
+
+        Returns:
+            Row numbers, int32, and whether the id is not 0, both `(B, sum of widths)`.
+        """
+        offsets = self._offset_per_position([column.shape[1] for column in columns])
+        ids = _join([ops.cast(column, "int32") for column in columns])  # (B, F + all S)
+        return ids + ops.convert_to_tensor(offsets, "int32"), ops.not_equal(ids, 0)
 
     def _offset_per_position(self, widths):
         per_field = self.offsets[: len(self.schema.categoricals)]

@@ -3,11 +3,10 @@
 Each of them defines:
 
 - `take(variable, ids)`: rows, without a gradient to the table;
-- `combined(owner, ids, gradient, present)`: sums gradients of equal ids; returns ids, gradients,
-  `present` and `keep`, which is True for one position of each id. Ids that come several times have
-  the same, summed gradient everywhere;
-- `write(variable, ids, rows, keep)`: writes rows in place;
-- `settled_in_place(function, table, slots)`: `table = function(table, *slots)`, chunk by chunk;
+- `distinct(owner, ids, present)`: the fields of an `Index`. Equal ids are found without a sort:
+  each position writes its number into `owner`, at the row of its id, and reads who was last;
+- `write(variable, index, rows)`: writes rows in place;
+- `settled_in_place(function, table, state)`: `table = function(table, state)`, chunk by chunk;
 - `RowTrainer`: the training step;
 - `DENSE_UP_TO`: rows up to which a table is trained densely, where that is the faster way.
 """
@@ -28,7 +27,7 @@ else:
 
 DENSE_UP_TO = _module.DENSE_UP_TO
 RowTrainer = _module.RowTrainer
-combined = _module.combined
+distinct = _module.distinct
 settled_in_place = _module.settled_in_place
 take = _module.take
 write = _module.write

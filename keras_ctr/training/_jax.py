@@ -14,43 +14,39 @@ def take(variable, ids):
     return jnp.take(keras.ops.convert_to_tensor(variable), ids, axis=0, mode="clip")
 
 
-def combined(owner, ids, gradient, present):
-    """Finds equal ids without a sort: `owner` holds, for each row, one of its positions."""
+def distinct(owner, ids, present):
     at = jnp.arange(ids.shape[0], dtype="int32")
     owners = keras.ops.convert_to_tensor(owner).at[ids].set(at)
     owner.assign(owners)
-    first = owners[ids]  # for each position, the one that stands for its id
-    total = jnp.zeros_like(gradient).at[first].add(gradient)
-    return ids, total[first], present, first == at
+    where = owners[ids]  # for each position, the one that stands for its id
+    return ids, where, where == at, present[:, None]
 
 
-def write(variable, ids, rows, keep):
+def write(variable, index, rows):
     table = keras.ops.convert_to_tensor(variable)
-    ids = jnp.where(keep, ids, table.shape[0])  # out of range: dropped
+    ids = jnp.where(index.keep, index.ids, table.shape[0])  # out of range: dropped
     variable.assign(table.at[ids].set(rows.astype(table.dtype), mode="drop"))
 
 
-def settled_in_place(function, table, slots):
-    slots = [slot.value for slot in slots]
+def settled_in_place(function, table, state):
     size = table.shape[0]
+    length = min(CHUNK, size)
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def settle(rows, slots):
+    def settle(rows, state):
         def chunk(at, rows):
             # The last chunk begins early; what it has in common with the one before is done once.
-            start = jnp.minimum(at * CHUNK, max(size - CHUNK, 0))
-            length = min(CHUNK, size)
-            old, *kept = (
-                jax.lax.dynamic_slice_in_dim(value, start, length) for value in (rows, *slots)
+            start = jnp.minimum(at * length, size - length)
+            old, kept = (
+                jax.lax.dynamic_slice_in_dim(value, start, length) for value in (rows, state)
             )
-            new = jnp.where(
-                (start + jnp.arange(length) >= at * CHUNK)[:, None], function(old, *kept), old
-            )
+            fresh = (start + jnp.arange(length) >= at * length)[:, None]
+            new = jnp.where(fresh, function(old, kept), old)
             return jax.lax.dynamic_update_slice_in_dim(rows, new, start, 0)
 
-        return jax.lax.fori_loop(0, -(-size // CHUNK), chunk, rows)
+        return jax.lax.fori_loop(0, -(-size // length), chunk, rows)
 
-    table.assign(settle(table.value, slots))
+    table.assign(settle(table.value, state.value))
 
 
 class RowTrainer:
@@ -81,7 +77,7 @@ class RowTrainer:
                     training=True,
                     optimizer_variables=optimizer,
                 )
-            return loss, (found, [lookup[1:] for lookup in lookups], [t for t, *_ in lookups])
+            return loss, found, lookups
 
         def shapes():
             """Traces the step once without gradients, to see what is looked up."""
@@ -90,14 +86,14 @@ class RowTrainer:
             return seen
 
         zeros = [jnp.zeros(rows.shape, rows.dtype) for rows in jax.eval_shape(shapes)]
-        order = []
+        of = []  # the table of each lookup: no array, so it cannot be returned
 
         def with_deltas(trainable, deltas):
-            loss, (found, ids, of) = loss_of(trainable, lambda rows, i: rows + deltas[i])
-            order[:] = of
-            return loss, (found, ids)
+            loss, found, lookups = loss_of(trainable, lambda rows, i: rows + deltas[i])
+            of[:] = [table for table, _ in lookups]
+            return loss, (found, [read for _, read in lookups])
 
-        (_, (found, ids)), (gradients, row_gradients) = jax.value_and_grad(
+        (_, (found, reads)), (gradients, row_gradients) = jax.value_and_grad(
             with_deltas, argnums=(0, 1), has_aux=True
         )(trainable, zeros)
         unscaled_loss, y_pred, other, metrics = found
@@ -106,7 +102,7 @@ class RowTrainer:
             *zip(self.non_trainable_variables, other, strict=True),
             *zip(self.optimizer.variables, optimizer, strict=True),
         ]
-        lookups = [(table, *at) for table, at in zip(order, ids, strict=True)]
+        lookups = list(zip(of, reads, strict=True))
         with keras.StatelessScope(state_mapping=mapping) as scope:
             gradients = tables.apply(lookups, row_gradients, gradients, now)
         other = [scope.get_current_value(variable) for variable in self.non_trainable_variables]

@@ -11,25 +11,23 @@ def take(variable, ids):
     return tf.gather(variable.value, ids)  # reads the rows only, not the variable
 
 
-def combined(owner, ids, gradient, present):
-    """Finds equal ids without a sort: `owner` holds, for each row, one of its positions."""
-    count = tf.shape(ids)[0]
-    at = tf.range(count)
+def distinct(owner, ids, present):
+    at = tf.range(tf.shape(ids)[0])
     owner.value.scatter_update(tf.IndexedSlices(at, ids))
-    first = tf.gather(owner.value, ids)  # for each position, the one that stands for its id
-    total = tf.math.unsorted_segment_sum(gradient, first, count)
-    return ids, tf.gather(total, first), present, first == at
+    where = tf.gather(owner.value, ids)  # for each position, the one that stands for its id
+    return ids, where, where == at, present[:, None]
 
 
-def write(variable, ids, rows, keep):
-    # Equal ids write equal rows, so there is no need to leave any out.
-    variable.value.scatter_update(tf.IndexedSlices(tf.cast(rows, variable.dtype), ids))
+def write(variable, index, rows):
+    # Every position writes what stands for its id: equal ids write equal rows.
+    rows = tf.cast(tf.gather(rows, index.where), variable.dtype)
+    variable.value.scatter_update(tf.IndexedSlices(rows, index.ids))
 
 
-def settled_in_place(function, table, slots):
+def settled_in_place(function, table, state):
     for start in range(0, table.shape[0], CHUNK):
-        rows, *kept = (variable.value[start : start + CHUNK] for variable in (table, *slots))
-        table.value[start : start + CHUNK].assign(function(rows, *kept))
+        rows, kept = (variable.value[start : start + CHUNK] for variable in (table, state))
+        table.value[start : start + CHUNK].assign(function(rows, kept))
 
 
 class RowTrainer:
@@ -57,10 +55,10 @@ class RowTrainer:
             loss = self.optimizer.scale_loss(loss)
         weights = self.trainable_variables
         gradients = tape.gradient(loss, [v.value for v in weights] + handed_out)
-        dense, of_rows = gradients[: len(weights)], gradients[len(weights) :]
         # The gradient of a gather comes as slices, in which an id can stand several times. Keras's
         # optimizers would square each of those alone; made dense, they are summed first.
-        dense = [g if g is None else tf.convert_to_tensor(g) for g in dense]
+        gradients = [g if g is None else tf.convert_to_tensor(g) for g in gradients]
+        dense, of_rows = gradients[: len(weights)], gradients[len(weights) :]
         if self.tables is not None:
             dense = self.tables.apply(lookups, of_rows, dense, now)
         self.optimizer.apply(dense, weights)

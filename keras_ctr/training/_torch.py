@@ -11,32 +11,26 @@ def take(variable, ids):
     return torch.nn.functional.embedding(ids, variable.value.detach())
 
 
-def combined(owner, ids, gradient, present):
-    """Finds equal ids without a sort: `owner` holds, for each row, one of its positions."""
-    ids, gradient = ids[present], gradient[present]
+def distinct(owner, ids, present):
     at = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
     owner = owner.value.detach()
     owner[ids] = at
     first = owner[ids]  # for each position, the one that stands for its id
     standing = first == at
     rank = torch.cumsum(standing, 0, dtype=torch.int32) - 1
-    ids = ids[standing]
-    total = gradient.new_zeros(len(ids), gradient.shape[-1])
-    total.index_add_(0, rank[first], gradient)
-    there = torch.ones_like(ids, dtype=torch.bool)
-    return ids, total, there, there
+    return ids[standing], rank[first], None, present[standing, None]
 
 
-def write(variable, ids, rows, keep):
+def write(variable, index, rows):
     table = variable.value.detach()
-    table.index_copy_(0, ids.long(), rows.to(table.dtype))
+    table.index_copy_(0, index.ids.long(), rows.to(table.dtype))
 
 
-def settled_in_place(function, table, slots):
+def settled_in_place(function, table, state):
     with torch.no_grad():
-        parts = (variable.value.detach().split(CHUNK) for variable in (table, *slots))
-        for rows, *kept in zip(*parts, strict=True):
-            rows.copy_(function(rows, *kept))
+        chunks = (variable.value.detach().split(CHUNK) for variable in (table, state))
+        for rows, kept in zip(*chunks, strict=True):
+            rows.copy_(function(rows, kept))
 
 
 class RowTrainer:

@@ -1,9 +1,9 @@
 """Row updates: a training step that reads and writes only the table rows of its batch.
 
 The table of a `FeatureEmbedding` and its slots are state that Keras's optimizer does not see. While
-a step runs, every layer's lookup is tapped: the tap records the ids and hands out rows, and the
-step differentiates with respect to those. Then the gradients of equal ids are summed, and the
-`TableOptimizer` makes new rows, which are written in place.
+a step runs, every lookup is tapped: the tap finds the distinct ids, reads their rows once, and the
+step differentiates with respect to those. Their gradients are then sums over equal ids; a
+`TableOptimizer` makes new rows of them, which are written in place.
 """
 
 import contextlib
@@ -13,13 +13,40 @@ import keras
 from keras import ops
 
 from keras_ctr.training import rules
-from keras_ctr.training._backend import DENSE_UP_TO, combined, settled_in_place, take, write
+from keras_ctr.training._backend import DENSE_UP_TO, distinct, settled_in_place, take, write
 
 CHOICES = ("auto", "rows", "dense")
 
 
+class Index(NamedTuple):
+    """The distinct ids of a lookup.
+
+    Attributes:
+        ids: `(n,)` row numbers. Where shapes are static, all ids of the lookup, of which `keep`
+            has one of each kind; elsewhere the distinct ones.
+        where: `(positions,)`, for each position of the lookup, where its id stands in `ids`.
+        keep: `(n,)`, or None where all are distinct.
+        present: `(n, 1)`, False for padding, whose row stays what it is.
+    """
+
+    ids: Any
+    where: Any
+    keep: Any
+    present: Any
+
+
+class Read(NamedTuple):
+    """What a step has read of a table: rows `(n, D)` and state `(n, S)` as stored."""
+
+    index: Index
+    rows: Any
+    state: Any
+
+
 class Table:
     """The table of one `FeatureEmbedding`, with what its optimizer keeps for each row.
+
+    That stands side by side in one variable, `state`: all of a row's slots are found at once.
 
     Args:
         layer: the built `FeatureEmbedding`.
@@ -33,108 +60,81 @@ class Table:
         self.l2 = l2
         self.table = layer.table
         size, width = self.table.shape
-        self.slots = {
-            name: _state((size, slot_width), initial, name=f"{layer.name}_{name}")
-            for name, (slot_width, initial) in rule.slots(width).items()
-        }
-        self.last = None  # the step at which a row was last in a batch; 0: never
+        slots = rule.slots(width)
         if rule.decays or l2:
-            self.last = _state((size, 1), 0, "int32", f"{layer.name}_last")
-        # Where equal ids meet: room for one position per row, without any meaning between steps.
-        self.owner = _state((size,), 0, "int32", f"{layer.name}_owner")
+            slots["last"] = (1, 0.0)  # the step at which a row was last in a batch; exact to 2^24
+        self.widths = {name: slot_width for name, (slot_width, _) in slots.items()}
+        self.state = None
+        if slots:
+            start = [x for slot_width, initial in slots.values() for x in [initial] * slot_width]
+            self.state = keras.Variable(
+                lambda shape, dtype: ops.zeros(shape, dtype) + ops.convert_to_tensor(start, dtype),
+                shape=(size, len(start)),
+                dtype="float32",
+                trainable=False,
+                name=f"{layer.name}_state",
+            )
 
-    @property
-    def saved(self):
-        """Variables that a checkpoint must hold beside the table, by name."""
-        return self.slots | ({} if self.last is None else {"last": self.last})
+    def read(self, index):
+        """Returns the `Read` of an index."""
+        state = None if self.state is None else take(self.state, index.ids)
+        return Read(index, take(self.table, index.ids), state)
 
-    @property
-    def variables(self):
-        """All variables that a step changes."""
-        return [self.table, *self.saved.values(), self.owner]
-
-    def rows(self, ids, step, settled, learning_rate):
-        """Returns rows `(..., D)` for ids `(...)`, settled up to the step before `step`."""
-        rows = take(self.table, ids)
+    def settled(self, rows, state, step, settled, learning_rate):
+        """Returns rows settled up to the step before `step`; up to `settled` they were before."""
         if not self.rule.decays:
             return rows
-        flat = ops.reshape(ids, (-1,))
-        rows = ops.reshape(rows, (-1, rows.shape[-1]))
-        rows = self._settle(rows, self._slots_of(flat), step, settled, learning_rate)
-        return ops.reshape(rows, (*ops.shape(ids), rows.shape[-1]))
+        slots = self._slots(state)
+        since = ops.maximum(settled - slots["last"], 0.0)
+        until = ops.maximum(step - 1 - slots["last"], since)
+        return self.rule.settle(rows, slots, slots["last"], learning_rate, since, until)
 
-    def _slots_of(self, ids):
-        return {name: take(variable, ids) for name, variable in self.saved.items()}
+    def _slots(self, state):
+        """The columns of the state by name."""
+        if state is None:
+            return {}
+        ends, names = 0, {}
+        for name, width in self.widths.items():
+            names[name] = state[:, ends : ends + width]
+            ends += width
+        return names
 
-    def _settle(self, rows, slots, step, settled, learning_rate):
-        """Settles rows of which the steps up to `settled` were made up for before."""
-        last = ops.cast(slots["last"], "float32")
-        since = ops.maximum(settled - last, 0.0)
-        until = ops.maximum(step - 1 - last, since)
-        return self.rule.settle(rows, slots, last, learning_rate, since, until)
-
-    def summed(self, ids, gradient, present):
-        """Sums the gradients `(n, D)` of equal ids `(n,)`; see `combined` of the backend."""
-        return combined(self.owner, ids, gradient, present)
-
-    def update(self, ids, gradient, present, keep, step, settled, learning_rate):
-        """Writes new rows and slots.
+    def update(self, read, gradient, allowed, step, settled, learning_rate):
+        """Writes new rows and their state.
 
         Args:
-            ids: `(n,)`; those that occur several times have the same gradient each time.
-            gradient: `(n, D)`, summed.
-            present: `(n,)`, False for padding, whose row stays what it is.
-            keep: `(n,)`, one position of each id; see `write` of the backend.
+            read: a `Read`.
+            gradient: `(n, D)`, of equal ids summed.
+            allowed: scalar, False if this step is to change nothing; None: True.
             step: scalar, from 1.
             settled: scalar, step up to which all rows were settled.
             learning_rate: scalar.
         """
-        old, slots = take(self.table, ids), self._slots_of(ids)
-        rows, gap = old, 1.0
-        if self.last is not None:
-            gap = step - ops.cast(slots["last"], "float32")
-            if self.rule.decays:
-                rows = self._settle(rows, slots, step, settled, learning_rate)
+        slots, gap = self._slots(read.state), 1.0
+        rows = self.settled(read.rows, read.state, step, settled, learning_rate)
+        if "last" in slots:
+            gap = step - slots["last"]  # (n, 1)
         if self.l2:
             gradient = gradient + self.l2 * gap * rows
         rows, new = self.rule.update(rows, gradient, slots, step, learning_rate, gap)
-        if self.last is not None:
-            new["last"] = ops.zeros_like(slots["last"]) + ops.cast(step, "int32")
-        present = ops.expand_dims(present, -1)
-        write(self.table, ids, ops.where(present, rows, old), keep)
-        for name, variable in self.saved.items():
-            write(variable, ids, ops.where(present, new[name], slots[name]), keep)
+        if "last" in slots:
+            new["last"] = ops.zeros_like(slots["last"]) + step
+        may = read.index.present
+        if allowed is not None:
+            may = ops.logical_and(may, allowed)
+        write(self.table, read.index, ops.where(may, rows, read.rows))
+        if self.state is not None:
+            state = ops.concatenate([new[name] for name in self.widths], axis=-1)
+            write(self.state, read.index, ops.where(may, state, read.state))
 
     def settle(self, step, settled, learning_rate):
-        """Gives all rows the moves they are owed after `step` steps, in place, bit by bit."""
+        """Gives all rows the moves they are owed after `step` steps, in place."""
         if self.rule.decays:
-
-            def chunk(rows, *slots):
-                slots = dict(zip(self.saved, slots, strict=True))
-                return self._settle(rows, slots, step + 1, settled, learning_rate)
-
-            settled_in_place(chunk, self.table, list(self.saved.values()))
-
-
-def _state(shape, initial, dtype="float32", name=None):
-    start = keras.initializers.Constant(initial)
-    return keras.Variable(start, shape=shape, dtype=dtype, trainable=False, name=name)
-
-
-class Summed(NamedTuple):
-    """What `combined` returns: gradients of a table, of which `keep` has one for each id."""
-
-    ids: Any
-    gradient: Any
-    present: Any
-    keep: Any
-
-    def times(self, factor):
-        return self._replace(gradient=self.gradient * factor)
-
-    def power(self):
-        """`Σ g²` over distinct ids."""
-        return ops.sum(ops.sum(ops.square(self.gradient), axis=-1) * ops.cast(self.keep, "float32"))
+            settled_in_place(
+                lambda rows, state: self.settled(rows, state, step + 1, settled, learning_rate),
+                self.table,
+                self.state,
+            )
 
 
 class Tables:
@@ -143,32 +143,46 @@ class Tables:
     def __init__(self, tables, optimizer):
         self.tables = tables
         self.optimizer = optimizer
-        self.settled = keras.Variable(0.0, dtype="float32", trainable=False, name="settled")
+        self.step_settled = keras.Variable(0.0, dtype="float32", trainable=False, name="settled")
+        # Where equal ids meet: for each row, room for a position, of no meaning between steps.
+        # Layers that number their rows alike share it, and what it finds.
+        self.owners = {}
+        for table in tables:
+            size = table.table.shape[0]
+            if _numbering(table) not in self.owners:
+                self.owners[_numbering(table)] = keras.Variable(
+                    "zeros", shape=(size,), dtype="int32", trainable=False, name="owner"
+                )
 
     @property
     def variables(self):
-        return [self.settled, *(v for table in self.tables for v in table.variables)]
+        """All variables that a step changes."""
+        states = [table.state for table in self.tables if table.state is not None]
+        tables = [table.table for table in self.tables]
+        return [self.step_settled, *tables, *states, *self.owners.values()]
 
     @property
     def saved(self):
         """`{name: variable}` of what a checkpoint must hold beside the tables."""
-        found = {"settled": self.settled}
-        for at, table in enumerate(self.tables):
-            found |= {f"{at}_{name}": variable for name, variable in table.saved.items()}
-        return found
+        found = {
+            f"state_{at}": table.state
+            for at, table in enumerate(self.tables)
+            if table.state is not None
+        }
+        return {"settled": self.step_settled, **found}
 
     def holds(self, variable):
         """Whether a variable is a table trained by rows."""
         return any(table.table is variable for table in self.tables)
 
     @property
-    def _dense(self):
+    def _dense_optimizer(self):
         return getattr(self.optimizer, "inner_optimizer", self.optimizer)
 
     def now(self):
         """Returns, per table, the coming step, the step up to which rows are settled, the rate."""
         step = ops.cast(self.optimizer.iterations, "float32") + 1
-        settled = ops.convert_to_tensor(self.settled)
+        settled = ops.convert_to_tensor(self.step_settled)
         shared = ops.cast(self.optimizer.learning_rate, "float32")
         rates = [table.rule.learning_rate for table in self.tables]
         return [(step, settled, shared if rate is None else rate) for rate in rates]
@@ -178,19 +192,28 @@ class Tables:
         """Taps all lookups made inside.
 
         Args:
-            hand_out: function of the rows of the `i`-th lookup `(rows, i)`; returns what the layer
-                shall work with.
+            hand_out: function `(rows, i)` of the distinct rows of the `i`-th lookup; returns what
+                the step shall work with.
             now: what `now()` gave before the step.
 
         Yields:
-            List of `(table, ids, present)`, one for each lookup, in the order they are made.
+            List of `(table, Read)`, one for each lookup, in the order in which they are made.
         """
-        lookups = []
+        lookups, found = [], {}
 
         def tap(table, now):
-            def looked_up(ids, present):
-                lookups.append((table, ids, present))
-                return hand_out(table.rows(ids, *now), len(lookups) - 1)
+            def looked_up(columns):
+                # Two layers that number alike and see the same arrays find the same.
+                key = (_numbering(table), *map(id, columns))
+                if key not in found:
+                    found[key] = columns, self._index(table, columns)
+                index = found[key][1]
+                read = table.read(index)
+                lookups.append((table, read))
+                rows = hand_out(table.settled(read.rows, read.state, *now), len(lookups) - 1)
+                rows = ops.take(rows, index.where, axis=0)
+                positions = sum(column.shape[1] for column in columns)
+                return ops.reshape(rows, (-1, positions, rows.shape[-1]))
 
             return looked_up
 
@@ -202,79 +225,93 @@ class Tables:
             for table in self.tables:
                 object.__setattr__(table.layer, "tap", None)
 
+    def _index(self, table, columns):
+        ids, present = table.layer.row_numbers(columns)
+        owner = self.owners[_numbering(table)]
+        return Index(*distinct(owner, ops.reshape(ids, (-1,)), ops.reshape(present, (-1,))))
+
     def apply(self, lookups, row_gradients, gradients, now):
         """Updates the rows that were looked up.
 
         Args:
-            lookups: list of `(table, ids, present)`.
-            row_gradients: gradient with respect to the rows of each.
+            lookups: list of `(table, Read)`.
+            row_gradients: gradient with respect to the distinct rows of each.
             gradients: those of the dense weights, which take part in clipping.
             now: what `now()` gave before the step.
 
         Returns:
             The dense gradients as the optimizer shall get them.
         """
+        reads, sums = [], []
+        for table in self.tables:
+            read, total = self._summed(table, lookups, row_gradients)
+            reads.append(read)
+            sums.append(total)
         scale, finite = None, None
-        sums = [self._summed(table, lookups, row_gradients) for table in self.tables]
-        if self._dense is not self.optimizer:
+        if self._dense_optimizer is not self.optimizer:
             scale = ops.cast(self.optimizer.dynamic_scale, "float32")
-            sums = [found and found.times(1 / scale) for found in sums]
-            finite = _all_finite([*gradients, *(found.gradient for found in sums if found)])
+            sums = [g if g is None else g / scale for g in sums]
+            finite = _all_finite([*gradients, *sums])
             # An overflow anywhere skips the step everywhere: the optimizer looks at its own only.
             gradients = [g if g is None else ops.where(finite, g, float("nan")) for g in gradients]
         sums, gradients = self._clipped(sums, gradients, scale)
-        for table, found, at in zip(self.tables, sums, now, strict=True):
-            if found is None:
-                continue
-            present = found.present
-            if finite is not None:
-                present = ops.logical_and(present, finite)
-            table.update(found.ids, found.gradient, present, found.keep, *at)
+        for table, read, total, at in zip(self.tables, reads, sums, now, strict=True):
+            if read is not None:
+                table.update(read, total, finite, *at)
         return gradients
 
     def _summed(self, table, lookups, row_gradients):
-        """The gradients of all lookups of a table, summed by id; None if there was no lookup."""
+        """What was read of a table and its gradient; None, None if nothing was."""
         parts = [
-            (ops.reshape(ids, (-1,)), ops.reshape(g, (-1, g.shape[-1])), ops.reshape(there, (-1,)))
-            for (of, ids, there), g in zip(lookups, row_gradients, strict=True)
-            if of is table and g is not None
+            (read, gradient)
+            for (of, read), gradient in zip(lookups, row_gradients, strict=True)
+            if of is table and gradient is not None
         ]
         if not parts:
-            return None
-        joined = [p[0] if len(p) == 1 else ops.concatenate(p) for p in zip(*parts, strict=True)]
-        return Summed(*table.summed(*joined))
+            return None, None
+        if len(parts) == 1:
+            return parts[0]
+        ids = ops.concatenate([read.index.ids for read, _ in parts])
+        present = ops.concatenate([read.index.present[:, 0] for read, _ in parts])
+        index = Index(*distinct(self.owners[_numbering(table)], ids, present))
+        total = ops.segment_sum(
+            ops.concatenate([gradient for _, gradient in parts]),
+            index.where,
+            num_segments=index.ids.shape[0],
+        )
+        return table.read(index), total
 
     def _clipped(self, sums, gradients, scale):
         """Clips rows as the optimizer clips dense weights; a global norm is that of both."""
-        optimizer = self._dense
+        optimizer = self._dense_optimizer
         if optimizer.global_clipnorm:
             unit = 1.0 if scale is None else 1 / scale
             norms = [_power(ops.cast(g, "float32") * unit) for g in gradients if g is not None]
-            power = sum(norms) + sum(found.power() for found in sums if found)
+            power = sum(norms) + sum(_power(g) for g in sums if g is not None)
             shrink = _shrink(power, optimizer.global_clipnorm)
             gradients = [g if g is None else g * ops.cast(shrink, g.dtype) for g in gradients]
-            sums = [found and found.times(shrink) for found in sums]
+            sums = [g if g is None else g * shrink for g in sums]
         elif optimizer.clipnorm:
-            sums = [
-                found and found.times(_shrink(found.power(), optimizer.clipnorm)) for found in sums
-            ]
+            limit = optimizer.clipnorm
+            sums = [g if g is None else g * _shrink(_power(g), limit) for g in sums]
         elif optimizer.clipvalue:
             limit = optimizer.clipvalue
-            sums = [
-                found and found._replace(gradient=ops.clip(found.gradient, -limit, limit))
-                for found in sums
-            ]
+            sums = [g if g is None else ops.clip(g, -limit, limit) for g in sums]
         return sums, gradients
 
     def settle(self):
         """Gives all rows the moves they are owed; nothing to do if that was done before."""
         steps = float(ops.convert_to_numpy(self.optimizer.iterations))
-        before = float(ops.convert_to_numpy(self.settled))
+        before = float(ops.convert_to_numpy(self.step_settled))
         if steps == before:
             return
         for table, (_, _, rate) in zip(self.tables, self.now(), strict=True):
             table.settle(steps, before, float(ops.convert_to_numpy(rate)))
-        self.settled.assign(steps)
+        self.step_settled.assign(steps)
+
+
+def _numbering(table):
+    return (table.table.shape[0], *table.layer.offsets)
 
 
 def _all_finite(tensors):
@@ -297,6 +334,9 @@ def tables_of(layers, optimizer, choice, l2):
         optimizer: the model's.
         choice: `table_optimizer` of `CTRModel.compile`.
         l2: `table_l2` of it.
+
+    Raises:
+        ValueError: the optimizer has no row form.
     """
     layers = [layer for layer in layers if getattr(layer, "table", None) is not None]
     if choice == "auto":
@@ -309,7 +349,7 @@ def tables_of(layers, optimizer, choice, l2):
             f"{type(optimizer).__name__}, with its settings, has no form that updates only the "
             "rows of a batch. Choose one for the tables with `compile(table_optimizer=...)`: one "
             f"of {sorted(rules.RULES)} or an object of `keras_ctr.training`; or "
-            "`table_optimizer='dense'`, with which every step rewrites whole tables "
-            f"(here of {max(layer.table.shape[0] for layer in layers):,} rows)."
+            "`table_optimizer='dense'`, with which every step rewrites whole tables. "
+            f"Received: a table of {max(layer.table.shape[0] for layer in layers):,} rows."
         )
     return Tables([Table(layer, rule, l2) for layer in layers], optimizer)
