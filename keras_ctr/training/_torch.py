@@ -43,7 +43,8 @@ class RowTrainer:
         handed_out = []
 
         def hand_out(rows, i):
-            handed_out.append(rows.requires_grad_())
+            rows = rows.detach().requires_grad_()  # what the step keeps is without a history
+            handed_out.append(rows)
             return rows
 
         with torch.no_grad():

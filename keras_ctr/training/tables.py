@@ -36,7 +36,7 @@ class Index(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What a step has read of a table: rows `(n, D)` and state `(n, S)` as stored."""
+    """What a step has read of a table: rows `(n, D)`, settled, and state `(n, S)` as stored."""
 
     index: Index
     rows: Any
@@ -75,10 +75,13 @@ class Table:
                 name=f"{layer.name}_state",
             )
 
-    def read(self, index):
-        """Returns the `Read` of an index."""
-        state = None if self.state is None else take(self.state, index.ids)
-        return Read(index, take(self.table, index.ids), state)
+    def read(self, index, step, settled, learning_rate):
+        """Returns the `Read` of an index, before a step."""
+        rows = take(self.table, index.ids)
+        if self.state is None:
+            return Read(index, rows, None)
+        state = take(self.state, index.ids)
+        return Read(index, self.settled(rows, state, step, settled, learning_rate), state)
 
     def settled(self, rows, state, step, settled, learning_rate):
         """Returns rows settled up to the step before `step`; up to `settled` they were before."""
@@ -111,21 +114,24 @@ class Table:
             learning_rate: scalar.
         """
         slots, gap = self._slots(read.state), 1.0
-        rows = self.settled(read.rows, read.state, step, settled, learning_rate)
+        present = read.index.present
         if "last" in slots:
             gap = step - slots["last"]  # (n, 1)
         if self.l2:
-            gradient = gradient + self.l2 * gap * rows
-        rows, new = self.rule.update(rows, gradient, slots, step, learning_rate, gap)
+            gradient = gradient + ops.where(present, self.l2 * gap, 0.0) * read.rows
+        rows, new = self.rule.update(read.rows, gradient, slots, step, learning_rate, gap)
         if "last" in slots:
             new["last"] = ops.zeros_like(slots["last"]) + step
-        may = read.index.present
+        state = [new[name] for name in self.widths]
+        if self.rule.moves_at_rest:  # padding has no gradient: by itself it moves in no other rule
+            rows = ops.where(present, rows, read.rows)
         if allowed is not None:
-            may = ops.logical_and(may, allowed)
-        write(self.table, read.index, ops.where(may, rows, read.rows))
-        if self.state is not None:
-            state = ops.concatenate([new[name] for name in self.widths], axis=-1)
-            write(self.state, read.index, ops.where(may, state, read.state))
+            rows = ops.where(allowed, rows, read.rows)
+            state = [ops.where(allowed, new[name], slots[name]) for name in self.widths]
+        write(self.table, read.index, rows)
+        if state:
+            state = state[0] if len(state) == 1 else ops.concatenate(state, axis=-1)
+            write(self.state, read.index, state)
 
     def settle(self, step, settled, learning_rate):
         """Gives all rows the moves they are owed after `step` steps, in place."""
@@ -208,9 +214,9 @@ class Tables:
                 if key not in found:
                     found[key] = columns, self._index(table, columns)
                 index = found[key][1]
-                read = table.read(index)
+                read = table.read(index, *now)
                 lookups.append((table, read))
-                rows = hand_out(table.settled(read.rows, read.state, *now), len(lookups) - 1)
+                rows = hand_out(read.rows, len(lookups) - 1)
                 rows = ops.take(rows, index.where, axis=0)
                 positions = sum(column.shape[1] for column in columns)
                 return ops.reshape(rows, (-1, positions, rows.shape[-1]))
@@ -243,8 +249,8 @@ class Tables:
             The dense gradients as the optimizer shall get them.
         """
         reads, sums = [], []
-        for table in self.tables:
-            read, total = self._summed(table, lookups, row_gradients)
+        for table, at in zip(self.tables, now, strict=True):
+            read, total = self._summed(table, lookups, row_gradients, at)
             reads.append(read)
             sums.append(total)
         scale, finite = None, None
@@ -260,7 +266,7 @@ class Tables:
                 table.update(read, total, finite, *at)
         return gradients
 
-    def _summed(self, table, lookups, row_gradients):
+    def _summed(self, table, lookups, row_gradients, now):
         """What was read of a table and its gradient; None, None if nothing was."""
         parts = [
             (read, gradient)
@@ -279,7 +285,7 @@ class Tables:
             index.where,
             num_segments=index.ids.shape[0],
         )
-        return table.read(index), total
+        return table.read(index, *now), total
 
     def _clipped(self, sums, gradients, scale):
         """Clips rows as the optimizer clips dense weights; a global norm is that of both."""
