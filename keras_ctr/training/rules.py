@@ -174,8 +174,8 @@ class Adam(TableOptimizer):
     value seen once moves ten times as far in the steps after its batch as in that batch. Skipping
     those steps ("lazy" Adam) would train rare values much less. Here a row that returns after `k`
     steps first gets `m·β_1^k`, `v·β_2^k` and the moves of the `k - 1` steps between,
-    `η·c·m/(√v + ε)·Σ_j r^j` with `r = β_1/√β_2` and the bias correction `c` of the first of them:
-    a geometric sum, exact but for `ε` and the drift of `c` and `η`. Before an evaluation all
+    `η·c·m/(√v + ε)·Σ_j r^j` with `r = β_1/√β_2` and the bias correction `c` at their centre of
+    mass: a geometric sum, exact but for `ε` and the drift of `c` and `η`. Before an evaluation all
     rows get the moves that they are owed (`CTRModel.settle`).
 
     The scheme is our own; the rule for rows in every batch is that of Kingma and Ba, arXiv
@@ -209,8 +209,11 @@ class Adam(TableOptimizer):
 
     def settle(self, rows, slots, step, learning_rate, since, until):
         ratio = self.beta_1 * self.beta_2**-0.5
-        moves = (_power(ratio, since + 1) - _power(ratio, until + 1)) / (1 - ratio)
-        size = self._size(step + 1, learning_rate) * moves  # (n, 1)
+        skipped = until - since
+        faded = _power(ratio, skipped)
+        moves = _power(ratio, since + 1) * (1 - faded) / (1 - ratio)  # Σ_j r^j
+        mean = since + 1 / (1 - ratio) - skipped * faded / ops.maximum(1 - faded, 1e-6)
+        size = self._size(step + mean, learning_rate) * moves  # (n, 1)
         if self.weight_decay:
             rows = rows * ops.power(1 - learning_rate * self.weight_decay, until - since)
         return rows - size * slots["momentum"] / (ops.sqrt(slots["velocity"]) + self.epsilon)
@@ -252,7 +255,6 @@ def get(rule):
 # Settings of Keras's optimizers that have no row form, and the values at which they do nothing.
 _IDLE = {
     "amsgrad": (False, None),
-    "use_ema": (False, None),
     "gradient_accumulation_steps": (None, 1),
     "momentum": (0, 0.0, None),
     "l2_shrinkage_regularization_strength": (0, 0.0, None),
@@ -262,8 +264,8 @@ _IDLE = {
 def like(optimizer):
     """Returns the rule that does to rows what a Keras optimizer does to dense weights, or None.
 
-    Known are `Adam`, `AdamW`, `Adagrad`, `Ftrl` and `SGD` without momentum; not those with AMSGrad,
-    moving averages of weights, or gradients accumulated over several steps.
+    Known are `Adam`, `AdamW`, `Adagrad`, `Ftrl` and `SGD` without momentum; not those with AMSGrad
+    or with gradients accumulated over several steps.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of loss scaling
     if any(getattr(optimizer, name, idle[0]) not in idle for name, idle in _IDLE.items()):

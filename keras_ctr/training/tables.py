@@ -72,6 +72,7 @@ class Table:
                 shape=(size, len(start)),
                 dtype="float32",
                 trainable=False,
+                autocast=False,
                 name=f"{layer.name}_state",
             )
 
@@ -149,7 +150,9 @@ class Tables:
     def __init__(self, tables, optimizer):
         self.tables = tables
         self.optimizer = optimizer
-        self.step_settled = keras.Variable(0.0, dtype="float32", trainable=False, name="settled")
+        self.step_settled = keras.Variable(
+            0.0, dtype="float32", trainable=False, autocast=False, name="settled"
+        )
         # Where equal ids meet: for each row, room for a position, of no meaning between steps.
         # Layers that number their rows alike share it, and what it finds.
         self.owners = {}
@@ -349,6 +352,12 @@ def tables_of(layers, optimizer, choice, l2):
         layers = [layer for layer in layers if layer.table.shape[0] > DENSE_UP_TO]
     if choice == "dense" or not layers or optimizer is None:
         return None
+    if getattr(optimizer, "inner_optimizer", optimizer).use_ema:
+        raise ValueError(
+            "Moving averages of weights (`use_ema`) are kept of whole tables: use them with "
+            "`compile(table_optimizer='dense')`. Received: use_ema=True with a table of "
+            f"{max(layer.table.shape[0] for layer in layers):,} rows that is trained by rows."
+        )
     rule = rules.like(optimizer) if choice in ("auto", "rows") else rules.get(choice)
     if rule is None:
         raise ValueError(

@@ -383,10 +383,11 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
 
     def load_own_variables(self, store):
         """The inverse of `save_own_variables`; does without where no table is trained by rows."""
+        names = list(store.keys())
         for name, variable in self._table_state().items():
-            if name in store:
+            if name in names:
                 variable.assign(store[name])
-        super().load_own_variables({n: store[n] for n in store if not n.startswith("table_")})
+        super().load_own_variables({n: store[n] for n in names if not n.startswith("table_")})
 
     def _table_state(self):
         return {f"table_{n}": v for n, v in self.tables.saved.items()} if self.tables else {}
