@@ -185,6 +185,8 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
             self.tables = training.tables_of(
                 self.embeddings, self.optimizer, self.table_optimizer, self.table_l2
             )
+            if self.tables is not None and not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
 
     def _dense(self, variables):
         """Those of the variables that are not tables trained by rows."""
