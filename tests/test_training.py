@@ -338,3 +338,14 @@ class TestChoice:
         made.compile("adam", table_optimizer="dense")
         made.fit(*full, verbose=0)
         assert made.tables is None and len(made.optimizer.variables) > 2 * len(made.weights)
+
+
+def test_batch_l2_of_rows_is_that_of_dense_tables(full):
+    """A row is held by `λ/n_j` when it is in a batch, whichever way its table is trained."""
+    ends = [
+        trained(*full, optimizer=OPTIMIZERS["sgd"](), table_optimizer=choice, batch_l2=0.5)
+        for choice in ("dense", "rows")
+    ]
+    free = trained(*full, optimizer=OPTIMIZERS["sgd"]())
+    assert largest_difference(*ends) < 1e-6
+    assert largest_difference(ends[1], free) > 1e-3

@@ -59,6 +59,7 @@ class Table:
         self.rule = rule
         self.l2 = l2
         self.table = layer.table
+        self.held = None
         size, width = self.table.shape
         slots = rule.slots(width)
         if rule.decays or l2:
@@ -75,6 +76,12 @@ class Table:
                 autocast=False,
                 name=f"{layer.name}_state",
             )
+
+    def hold(self, strength):
+        """Adds `strength_j·w_j` `(rows,)` to the gradient of each row `j` when it is in a batch."""
+        self.held = keras.Variable(
+            strength[:, None], dtype="float32", trainable=False, autocast=False, name="held"
+        )
 
     def read(self, index, step, settled, learning_rate):
         """Returns the `Read` of an index, before a step."""
@@ -120,6 +127,9 @@ class Table:
             gap = step - slots["last"]  # (n, 1)
         if self.l2:
             gradient = gradient + ops.where(present, self.l2 * gap, 0.0) * read.rows
+        if self.held is not None:
+            held = ops.where(present, take(self.held, read.index.ids), 0.0)
+            gradient = gradient + held * read.rows
         rows, new = self.rule.update(read.rows, gradient, slots, step, learning_rate, gap)
         if "last" in slots:
             new["last"] = ops.zeros_like(slots["last"]) + step
@@ -165,10 +175,10 @@ class Tables:
 
     @property
     def variables(self):
-        """All variables that a step changes."""
-        states = [table.state for table in self.tables if table.state is not None]
+        """All variables that a step reads or changes."""
+        others = [v for table in self.tables for v in (table.state, table.held) if v is not None]
         tables = [table.table for table in self.tables]
-        return [self.step_settled, *tables, *states, *self.owners.values()]
+        return [self.step_settled, *tables, *others, *self.owners.values()]
 
     @property
     def saved(self):

@@ -37,6 +37,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         self.table_l2 = 0.0
         self.table_optimizer = "auto"
         self.tables = None
+        self.batch_l2 = 0.0
 
     # What the columns are
 
@@ -131,6 +132,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         *,
         table_l2=0.0,
         table_optimizer="auto",
+        batch_l2=0.0,
         **kwargs,
     ):
         """Keras's `compile`, with the loss and metrics of click prediction as the default.
@@ -143,7 +145,12 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
             table_l2: coefficient `λ` of `(λ/2)·‖E‖²` over all embedding weights, added to the loss
                 as BARS does (a Keras regulariser `L2(l)` is `l = λ/2`). In a table that is trained
                 by rows it acts on a row when that is in a batch, with the steps between made up
-                for, and is not part of the loss that is shown.
+                for; there neither it nor `batch_l2` is part of the loss that is shown.
+            batch_l2: coefficient `λ` of DIN's mini-batch aware regularisation (arXiv 1706.06978,
+                eq. (6)), in training only: `(λ/2)·Σ_j ‖w_j‖²/n_j` over the rows `j` of the table
+                that occur in the batch, `n_j` being how often a row occurs in the training data.
+                So a frequent value is held less at each step. `fit` counts first, which reads the
+                data once more.
             table_optimizer: how embedding tables are trained. `"auto"`: those of more than
                 `training.DENSE_UP_TO` rows by rows, with the rule of `optimizer`, the others with
                 it directly; `"rows"`: all by rows; `"dense"`: none; or a rule for all of them, an
@@ -158,6 +165,8 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         if table_optimizer not in training.CHOICES:
             table_optimizer = training.get(table_optimizer)
         self.table_optimizer = table_optimizer
+        self.batch_l2 = batch_l2
+        self._counts = None
         # Inside a plain object, since Keras would follow a metric held by the model at every step.
         self._evaluation = types.SimpleNamespace(
             metrics=made, on_host=[m for m in made if isinstance(m, ctr_metrics.HostMetric)]
@@ -177,6 +186,12 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
             for layer in self.embeddings:
                 for weight in self._dense(layer.trainable_weights):
                     loss = loss + self.table_l2 / 2 * ops.sum(ops.square(weight))
+        if self.batch_l2 and training and x is not None:
+            if self._counts is None:
+                raise ValueError("`batch_l2` needs the counts of ids that `fit` makes: call `fit`.")
+            for layer, counts in zip(self.embeddings, self._counts, strict=True):
+                if layer.offsets and self._dense([layer.table]):
+                    loss = loss + self.batch_l2 / 2 * layer.batch_norms(x, counts)
         return loss
 
     def _prepare(self):
@@ -212,6 +227,28 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         if self.tables is not None:
             self.tables.settle()
 
+    def _count(self, x):
+        """Counts how often every row of the tables occurs in the training data."""
+        if isinstance(x, dict):
+            batches = [x]
+        elif hasattr(x, "__getitem__") and hasattr(x, "__len__"):
+            batches = (x[at][0] for at in range(len(x)))
+        else:
+            raise ValueError(
+                "`batch_l2` counts ids before training, so it needs a data set, or packed arrays, "
+                f"that can be read twice. Received: {type(x).__name__}"
+            )
+        counts = [0] * len(self.embeddings)
+        for batch in batches:
+            counts = [
+                n + e.occurrences(batch) for n, e in zip(counts, self.embeddings, strict=True)
+            ]
+        self._counts = tuple(np.asarray(n, "float32") for n in counts)
+        for table in self.tables.tables if self.tables else ():
+            at = self.embeddings.index(table.layer)
+            table.hold(self.batch_l2 / np.maximum(self._counts[at], 1))
+        self.train_function = None  # a compiled step has the counts of before in it
+
     def fit(self, x=None, y=None, batch_size=None, epochs=1, *, validation_data=None, **kwargs):
         """Keras's `fit`; adapts the model first if the data carry a schema.
 
@@ -235,6 +272,8 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         elif validation_data is not None:
             validation_data = self._admit(validation_data)
         self._prepare()
+        if self.batch_l2:
+            self._count(x)
         history = super().fit(
             x, y, batch_size=batch_size, epochs=epochs, validation_data=validation_data, **kwargs
         )
@@ -363,6 +402,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
             config["metrics"] = keras.saving.serialize_keras_object(self._evaluation.metrics)
             config["table_l2"] = self.table_l2
             config["table_optimizer"] = keras.saving.serialize_keras_object(self.table_optimizer)
+            config["batch_l2"] = self.batch_l2
             config["optimizer"] = portable(config["optimizer"])
         return config
 
