@@ -3,8 +3,9 @@
 Each of them defines:
 
 - `take(variable, ids)`: rows, without a gradient to the table;
-- `distinct(owner, ids, present)`: the fields of an `Index`. Equal ids are found without a sort:
-  each position writes its number into `owner`, at the row of its id, and reads who was last;
+- `distinct(owner, ids, present, static)`: the fields of an `Index`. Equal ids are found without a
+  sort: each position writes its number into `owner`, at the row of its id, and reads who was last.
+  `static`: whether XLA compiles the step, so that shapes cannot depend on ids;
 - `write(variable, index, rows)`: writes rows in place;
 - `settled_in_place(function, table, state)`: `table = function(table, state)`, chunk by chunk;
 - `RowTrainer`: the training step;

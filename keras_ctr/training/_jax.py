@@ -14,7 +14,7 @@ def take(variable, ids):
     return jnp.take(keras.ops.convert_to_tensor(variable), ids, axis=0, mode="clip")
 
 
-def distinct(owner, ids, present):
+def distinct(owner, ids, present, static):
     at = jnp.arange(ids.shape[0], dtype="int32")
     owners = keras.ops.convert_to_tensor(owner).at[ids].set(at)
     owner.assign(owners)

@@ -11,23 +11,36 @@ def take(variable, ids):
     return tf.gather(variable.value, ids)  # reads the rows only, not the variable
 
 
-def distinct(owner, ids, present):
+def distinct(owner, ids, present, static):
     at = tf.range(tf.shape(ids)[0])
     owner.value.scatter_update(tf.IndexedSlices(at, ids))
     where = tf.gather(owner.value, ids)  # for each position, the one that stands for its id
-    return ids, where, where == at, present[:, None]
+    standing = tf.equal(where, at)
+    if static:
+        return ids, where, standing, present[:, None]
+    rank = tf.cumsum(tf.cast(standing, "int32")) - 1
+    ids, present = tf.boolean_mask(ids, standing), tf.boolean_mask(present, standing)
+    return ids, tf.gather(rank, where), None, present[:, None]
 
 
 def write(variable, index, rows):
-    # Every position writes what stands for its id: equal ids write equal rows.
-    rows = tf.cast(tf.gather(rows, index.where), variable.dtype)
+    rows = tf.cast(rows, variable.dtype)
+    if index.keep is not None:  # every position writes what stands for its id: equal ids agree
+        rows = tf.gather(rows, index.where)
     variable.value.scatter_update(tf.IndexedSlices(rows, index.ids))
 
 
 def settled_in_place(function, table, state):
-    for start in range(0, table.shape[0], CHUNK):
-        rows, kept = (variable.value[start : start + CHUNK] for variable in (table, state))
-        table.value[start : start + CHUNK].assign(function(rows, kept))
+    @tf.function
+    def settle(start, stop):
+        # By row numbers: a slice of a variable would read all of it, and copy it at the next write.
+        ids = tf.range(start, stop)
+        rows = function(tf.gather(table.value, ids), tf.gather(state.value, ids))
+        table.value.scatter_update(tf.IndexedSlices(rows, ids))
+
+    size = table.shape[0]
+    for start in range(0, size, CHUNK):
+        settle(tf.constant(start), tf.constant(min(start + CHUNK, size)))
 
 
 class RowTrainer:

@@ -11,7 +11,7 @@ def take(variable, ids):
     return torch.nn.functional.embedding(ids, variable.value.detach())
 
 
-def distinct(owner, ids, present):
+def distinct(owner, ids, present, static):
     at = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
     owner = owner.value.detach()
     owner[ids] = at

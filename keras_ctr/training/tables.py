@@ -157,8 +157,9 @@ class Table:
 class Tables:
     """All tables of a model that are trained by rows."""
 
-    def __init__(self, tables, optimizer):
+    def __init__(self, tables, optimizer, static):
         self.tables = tables
+        self.static = static
         self.optimizer = optimizer
         self.step_settled = keras.Variable(
             0.0, dtype="float32", trainable=False, autocast=False, name="settled"
@@ -247,7 +248,8 @@ class Tables:
     def _index(self, table, columns):
         ids, present = table.layer.row_numbers(columns)
         owner = self.owners[_numbering(table)]
-        return Index(*distinct(owner, ops.reshape(ids, (-1,)), ops.reshape(present, (-1,))))
+        flat = ops.reshape(ids, (-1,)), ops.reshape(present, (-1,))
+        return Index(*distinct(owner, *flat, self.static))
 
     def apply(self, lookups, row_gradients, gradients, now):
         """Updates the rows that were looked up.
@@ -292,11 +294,11 @@ class Tables:
             return parts[0]
         ids = ops.concatenate([read.index.ids for read, _ in parts])
         present = ops.concatenate([read.index.present[:, 0] for read, _ in parts])
-        index = Index(*distinct(self.owners[_numbering(table)], ids, present))
+        index = Index(*distinct(self.owners[_numbering(table)], ids, present, self.static))
         total = ops.segment_sum(
             ops.concatenate([gradient for _, gradient in parts]),
             index.where,
-            num_segments=index.ids.shape[0],
+            num_segments=ops.shape(index.ids)[0],
         )
         return table.read(index, *now), total
 
@@ -345,7 +347,7 @@ def _shrink(power, limit):
     return ops.minimum(1.0, limit * ops.rsqrt(ops.maximum(power, 1e-30)))
 
 
-def tables_of(layers, optimizer, choice, l2):
+def tables_of(layers, optimizer, choice, l2, static):
     """Returns the `Tables` of layers that are to be trained by rows; None if there are none.
 
     Args:
@@ -353,6 +355,7 @@ def tables_of(layers, optimizer, choice, l2):
         optimizer: the model's.
         choice: `table_optimizer` of `CTRModel.compile`.
         l2: `table_l2` of it.
+        static: whether XLA compiles the step.
 
     Raises:
         ValueError: the optimizer has no row form.
@@ -377,4 +380,4 @@ def tables_of(layers, optimizer, choice, l2):
             "`table_optimizer='dense'`, with which every step rewrites whole tables. "
             f"Received: a table of {max(layer.table.shape[0] for layer in layers):,} rows."
         )
-    return Tables([Table(layer, rule, l2) for layer in layers], optimizer)
+    return Tables([Table(layer, rule, l2) for layer in layers], optimizer, static)

@@ -198,7 +198,11 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         """Decides which tables are trained by rows. Before the optimizer is built."""
         if self.tables is None and self.compiled:
             self.tables = training.tables_of(
-                self.embeddings, self.optimizer, self.table_optimizer, self.table_l2
+                self.embeddings,
+                self.optimizer,
+                self.table_optimizer,
+                self.table_l2,
+                static=self.jit_compile,
             )
             if self.tables is not None and not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
