@@ -191,7 +191,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
                 raise ValueError("`batch_l2` needs the counts of ids that `fit` makes: call `fit`.")
             for layer, counts in zip(self.embeddings, self._counts, strict=True):
                 if layer.offsets and self._dense([layer.table]):
-                    loss = loss + self.batch_l2 / 2 * layer.batch_norms(x, counts)
+                    loss = loss + self.batch_l2 / 2 * layer.row_penalty(x, counts)
         return loss
 
     def _prepare(self):
