@@ -27,7 +27,10 @@ class PreNorm(Layer):
         super().__init__(**kwargs)
         self.sublayer = sublayer
         self.dropout = dropout
-        [self.norm] = copies(norm or keras.layers.RMSNormalization(), 1, self.dtype_policy)
+        if norm is None:
+            self.norm = keras.layers.RMSNormalization(dtype=self.dtype_policy)
+        else:
+            [self.norm] = copies(norm, 1, self.dtype_policy)
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape):
