@@ -1,0 +1,132 @@
+"""Runs the layers of deepctr-torch: python tests/parity/peers/run_deepctr_torch.py FOLDER"""
+
+import importlib.util
+import sys
+import types
+
+import torch
+from cases import FIELDS, WIDTH, Writer
+from torch import nn
+
+# Only the layers, which need nothing but torch: importing the package itself imports all models
+# (with scikit-learn and more) and asks the package index for a newer version.
+package = types.ModuleType("deepctr_torch")
+package.__path__ = importlib.util.find_spec("deepctr_torch").submodule_search_locations
+sys.modules["deepctr_torch"] = package
+from deepctr_torch.layers import interaction  # noqa: E402
+
+NEURONS = 6
+torch.set_default_dtype(torch.float64)  # so that what rounding there is is ours
+writer = Writer("deepctr_torch")
+
+
+def tensor(array):
+    """Returns a tensor of the default dtype."""
+    return torch.tensor(array, dtype=torch.get_default_dtype())
+
+
+def record(case, module, x, call=None, fixed=None):
+    """Gives a module random weights, but for the `fixed` ones, and writes what it does with `x`."""
+    fixed = fixed or {}
+    for name, parameter in module.named_parameters():
+        value = fixed.get(name)
+        parameter.data = tensor(writer.normal(*parameter.shape)) if value is None else value
+    weights = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    weights = {name: w.detach().clone().numpy() for name, w in weights.items()}
+    x = tensor(x).requires_grad_()
+    output = (call or module)(x)
+    cotangent = tensor(writer.cotangent(output))
+    (output * cotangent).sum().backward()
+    gradients = {
+        name: (torch.zeros_like(p) if p.grad is None else p.grad).numpy()
+        for name, p in module.named_parameters()
+        if name not in fixed
+    }
+    writer.write(
+        case,
+        weights,
+        gradients,
+        input=x.detach().numpy(),
+        output=output.detach().numpy(),
+        cotangent=cotangent.numpy(),
+        gradient=x.grad.numpy(),
+    )
+
+
+def listed(module):
+    """A call for layers that take a list of `(B, 1, D)`."""
+    return lambda x: module(list(torch.split(x, 1, dim=1)))
+
+
+record("fm", interaction.FM(), writer.fields())
+
+bi_interaction = interaction.BiInteractionPooling()
+record("bi_interaction", bi_interaction, writer.fields(), lambda x: bi_interaction(x)[:, 0])
+
+products = interaction.InnerProductLayer()
+record("inner_product", products, writer.fields(), lambda x: listed(products)(x)[..., 0])
+
+# The layer's last step makes a logit, which in ours is the model's: here it does nothing.
+afm = interaction.AFMLayer(WIDTH, attention_factor=3)
+record("afm", afm, writer.fields(), listed(afm), fixed={"projection_p": torch.eye(WIDTH)})
+
+# By default a ReLU follows, and half of a layer's maps go to the output, the others to the next
+# layer; the paper has the identity as its best activation, and all maps in both places.
+cin = interaction.CIN(FIELDS, (6, 3), activation="linear", split_half=False)
+record("cin", cin, writer.fields())
+
+attention = interaction.InteractingLayer(WIDTH, head_num=2)
+record("attention", attention, writer.fields(), fixed={"W_Res": torch.eye(WIDTH)})
+
+# Its matrices are square: zeros beside the input make them wider than the input.
+wide = interaction.InteractingLayer(WIDTH + 2, head_num=3)
+record("attention_wider", wide, writer.fields(), lambda x: wide(nn.functional.pad(x, (0, 2))))
+
+for kind in ("all", "each", "interaction"):
+    bilinear = interaction.BilinearInteraction(FIELDS, WIDTH, kind)
+    record(f"bilinear_{kind}", bilinear, writer.fields())
+
+record("senet", interaction.SENETLayer(FIELDS, reduction_ratio=2), writer.fields())
+
+for kind in ("vector", "matrix"):
+    cross = interaction.CrossNet(FIELDS * WIDTH, layer_num=3, parameterization=kind)
+    record(f"cross_{kind}", cross, writer.flat())
+
+mixture = interaction.CrossNetMix(FIELDS * WIDTH, low_rank=3, num_experts=2, layer_num=2)
+record("cross_mixture", mixture, writer.flat())
+
+
+class LastAxisNorm(nn.BatchNorm1d):
+    """Batch norm of `(B, D, C)` with a mean and a variance for each of the last axis."""
+
+    def forward(self, x):
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+def record_logarithmic(case, layer, fixed):
+    """A neuron's bias is zero, as the authors have none. Ours raises values to 1e-5, not 1e-7."""
+    x = writer.fields()
+    x[abs(x) < 0.1] = 0.1  # rounding grows with 1 / x
+    fixed = {"ltl_biases": torch.zeros(1, 1, NEURONS), **fixed}
+    # (B, D · N) -> (B, N, D)
+    record(
+        case, layer, x, lambda x: layer(x).reshape(-1, WIDTH, NEURONS).transpose(1, 2), fixed=fixed
+    )
+
+
+# The batch norms of the peer have one mean and variance per embedding dimension; those of the
+# authors' code, of FuxiCTR and of ours have one per field and one per neuron. Without training, and
+# with equal numbers in all channels, it doesn't matter which.
+layer = interaction.LogTransformLayer(FIELDS, WIDTH, NEURONS).eval()
+same = {}
+for at, (mean, variance, scale, shift) in enumerate([(-0.5, 1.5, 0.7, 0.2), (1.2, 0.6, 1.3, -0.4)]):
+    nn.init.constant_(layer.bn[at].running_mean, mean)
+    nn.init.constant_(layer.bn[at].running_var, variance)
+    same[f"bn.{at}.weight"] = torch.full((WIDTH,), scale)
+    same[f"bn.{at}.bias"] = torch.full((WIDTH,), shift)
+record_logarithmic("logarithmic", layer, same)
+
+# In training: the peer's own steps, but for the channels of the norms.
+layer = interaction.LogTransformLayer(FIELDS, WIDTH, NEURONS)
+layer.bn = nn.ModuleList([LastAxisNorm(FIELDS), LastAxisNorm(NEURONS)])
+record_logarithmic("logarithmic_training", layer, {})
