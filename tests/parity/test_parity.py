@@ -4,6 +4,7 @@
 every backend with `PARITY_CASES` set to their folder.
 """
 
+import collections
 import os
 import pathlib
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ class Ours:
         layer: makes the layer.
         weights: turns the peer's weights, a dict, into ours, in the order of `layer.weights`; a
             None leaves a weight as it is.
-        linear: whether it turns the peer's gradients into ours as well. Otherwise only that of the
-            input is compared.
+        linear: whether it turns the peer's gradients into ours as well. Otherwise only those of the
+            inputs are compared.
         training: as in a layer's call.
     """
 
@@ -150,15 +151,13 @@ differences = {}  # of the cases that were compared
 
 
 def stored(case):
-    """Returns the arrays of a case, and its weights and gradients as dicts."""
+    """Returns what a peer wrote: dicts of arrays, by kind."""
+    found = collections.defaultdict(dict)
     with np.load(FOLDER / f"{case}.npz") as file:
-        arrays = dict(file)
-    groups = {"weights": {}, "gradients": {}}
-    for key in list(arrays):
-        group, _, name = key.partition("/")
-        if name:
-            groups[group][name] = arrays.pop(key)
-    return arrays, *groups.values()
+        for key, array in file.items():
+            kind, _, name = key.partition("/")
+            found[kind][name] = array
+    return found
 
 
 @pytest.mark.parametrize("case", OURS)
@@ -167,30 +166,33 @@ def test_parity(case):
 
     One formula of a peer is not used as it is, for AFN in training: see there.
     """
-    ours = OURS[case]
-    theirs, weights, gradients = stored(case)
+    ours, theirs = OURS[case], stored(case)
+    [output], [cotangent] = theirs["output"].values(), theirs["cotangent"].values()
     layer = ours.layer()
-    x = keras.Variable(theirs["input"], dtype="float32")
-    layer.build(x.shape)
-    for weight, value in zip(layer.weights, ours.weights(weights), strict=True):
-        if value is not None:
-            weight.assign(np.broadcast_to(value, weight.shape))
+    options = {} if ours.training is None else {"training": ours.training}
+    inputs = {
+        name: keras.Variable(array, dtype="float32" if array.dtype.kind == "f" else array.dtype)
+        for name, array in theirs["inputs"].items()
+    }
 
     def call():
-        x_ = ops.convert_to_tensor(x)
-        return layer(x_) if ours.training is None else layer(x_, training=ours.training)
+        return layer(**{k: ops.convert_to_tensor(x) for k, x in inputs.items()}, **options)
 
-    cotangent = ops.convert_to_tensor(theirs["cotangent"], "float32")
-    variables = [x, *layer.trainable_weights]
-    found = testing.gradients(lambda: ops.sum(call() * cotangent), variables)
-    compared = {
-        "output": difference(ops.convert_to_numpy(call()), theirs["output"]),
-        "gradient of the input": difference(found[0], theirs["gradient"]),
-    }
+    call()  # makes the weights
+    for weight, value in zip(layer.weights, ours.weights(theirs["weights"]), strict=True):
+        if value is not None:
+            weight.assign(np.broadcast_to(value, weight.shape))
+    compared = {"output": difference(ops.convert_to_numpy(call()), output)}
+    variables = [inputs[name] for name in theirs["input_gradients"]]
+    expected = list(theirs["input_gradients"].values())
     if ours.linear:
-        expected = [g for g in ours.weights(gradients) if g is not None]
-        for weight, mine, other in zip(variables[1:], found[1:], expected, strict=True):
-            compared[f"gradient of {weight.path}"] = difference(mine, other)
+        variables += layer.trainable_weights
+        expected += [g for g in ours.weights(theirs["weight_gradients"]) if g is not None]
+    cotangent = ops.convert_to_tensor(cotangent, "float32")
+    found = testing.gradients(lambda: ops.sum(call() * cotangent), variables)
+    names = [*theirs["input_gradients"], *(w.path for w in layer.trainable_weights)]
+    for name, mine, other in zip(names, found, expected, strict=False):
+        compared[f"gradient of {name}"] = difference(mine, other)
     assert not {name: size for name, size in compared.items() if not size <= 1e-5}
     differences[case] = max(compared.values())
 

@@ -1,9 +1,9 @@
 """The form of a case: what a peer was given and what it made of it.
 
-`FOLDER/<peer>/<case>.npz` has `input`, `output`, the peer's `weights/<name>` under its own names,
-and derivatives of `sum(output · cotangent)`, where `cotangent` is random: `gradient`, of the input,
-and `gradients/<name>`, of the learned weights. What a peer orders or shapes otherwise than we do is
-brought to our form before `output`, so that all derivatives are of the same thing.
+`FOLDER/<peer>/<case>.npz` has `inputs/<argument of our layer>`, `weights/<the peer's name>`, and
+`output`, which is brought to our form where a peer orders or shapes it otherwise. `cotangent` is
+random, and what follows are the derivatives of `sum(output · cotangent)`: `input_gradients/` for
+the inputs, `weight_gradients/` for the learned weights.
 """
 
 import pathlib
@@ -42,8 +42,9 @@ class Writer:
         """Returns numbers of the shape of `output`, such that derivatives are of the order of 1."""
         return self.normal(*output.shape, scale=0.2)
 
-    def write(self, case, weights, gradients, **arrays):
-        """Writes one case; `weights` and `gradients` are dicts of arrays."""
-        for prefix, named in (("weights", weights), ("gradients", gradients)):
-            arrays |= {f"{prefix}/{name}": array for name, array in named.items()}
+    def write(self, case, output, cotangent, **groups):
+        """Writes one case; `groups` are the dicts of arrays that belong to it."""
+        arrays = {"output": output, "cotangent": cotangent}
+        for group, named in groups.items():
+            arrays |= {f"{group}/{name}": array for name, array in named.items()}
         np.savez(self.folder / f"{case}.npz", **arrays)

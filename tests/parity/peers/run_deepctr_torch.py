@@ -21,35 +21,40 @@ writer = Writer("deepctr_torch")
 
 
 def tensor(array):
-    """Returns a tensor of the default dtype."""
-    return torch.tensor(array, dtype=torch.get_default_dtype())
+    """Returns a tensor, with the default dtype if there are fractions in it."""
+    array = torch.as_tensor(array)
+    return array.to(torch.get_default_dtype()) if array.is_floating_point() else array
 
 
-def record(case, module, x, call=None, fixed=None):
-    """Gives a module random weights, but for the `fixed` ones, and writes what it does with `x`."""
+def record(case, module, call=None, fixed=None, **inputs):
+    """Gives a module random weights, but for the `fixed` ones; writes what it does with `inputs`.
+
+    `call` takes them by name. Without it, the module takes the only one.
+    """
     fixed = fixed or {}
     for name, parameter in module.named_parameters():
         value = fixed.get(name)
         parameter.data = tensor(writer.normal(*parameter.shape)) if value is None else value
     weights = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     weights = {name: w.detach().clone().numpy() for name, w in weights.items()}
-    x = tensor(x).requires_grad_()
-    output = (call or module)(x)
+    inputs = {name: tensor(array) for name, array in inputs.items()}
+    floats = {name: x.requires_grad_() for name, x in inputs.items() if x.is_floating_point()}
+    learned = {name: w for name, w in module.named_parameters() if name not in fixed}
+    output = call(**inputs) if call else module(*inputs.values())
     cotangent = tensor(writer.cotangent(output))
     (output * cotangent).sum().backward()
-    gradients = {
-        name: (torch.zeros_like(p) if p.grad is None else p.grad).numpy()
-        for name, p in module.named_parameters()
-        if name not in fixed
-    }
     writer.write(
         case,
-        weights,
-        gradients,
-        input=x.detach().numpy(),
-        output=output.detach().numpy(),
-        cotangent=cotangent.numpy(),
-        gradient=x.grad.numpy(),
+        output.detach().numpy(),
+        cotangent.numpy(),
+        inputs={name: x.detach().numpy() for name, x in inputs.items()},
+        weights=weights,
+        input_gradients={name: x.grad.numpy() for name, x in floats.items()},
+        # Of no pair, and so without a gradient, is the last field's matrix of "each".
+        weight_gradients={
+            name: (torch.zeros_like(w) if w.grad is None else w.grad).numpy()
+            for name, w in learned.items()
+        },
     )
 
 
@@ -58,42 +63,42 @@ def listed(module):
     return lambda x: module(list(torch.split(x, 1, dim=1)))
 
 
-record("fm", interaction.FM(), writer.fields())
+record("fm", interaction.FM(), x=writer.fields())
 
 bi_interaction = interaction.BiInteractionPooling()
-record("bi_interaction", bi_interaction, writer.fields(), lambda x: bi_interaction(x)[:, 0])
+record("bi_interaction", bi_interaction, lambda x: bi_interaction(x)[:, 0], x=writer.fields())
 
 products = interaction.InnerProductLayer()
-record("inner_product", products, writer.fields(), lambda x: listed(products)(x)[..., 0])
+record("inner_product", products, lambda x: listed(products)(x)[..., 0], x=writer.fields())
 
 # The layer's last step makes a logit, which in ours is the model's: here it does nothing.
 afm = interaction.AFMLayer(WIDTH, attention_factor=3)
-record("afm", afm, writer.fields(), listed(afm), fixed={"projection_p": torch.eye(WIDTH)})
+record("afm", afm, listed(afm), {"projection_p": torch.eye(WIDTH)}, x=writer.fields())
 
 # By default a ReLU follows, and half of a layer's maps go to the output, the others to the next
 # layer; the paper has the identity as its best activation, and all maps in both places.
 cin = interaction.CIN(FIELDS, (6, 3), activation="linear", split_half=False)
-record("cin", cin, writer.fields())
+record("cin", cin, x=writer.fields())
 
 attention = interaction.InteractingLayer(WIDTH, head_num=2)
-record("attention", attention, writer.fields(), fixed={"W_Res": torch.eye(WIDTH)})
+record("attention", attention, fixed={"W_Res": torch.eye(WIDTH)}, x=writer.fields())
 
 # Its matrices are square: zeros beside the input make them wider than the input.
 wide = interaction.InteractingLayer(WIDTH + 2, head_num=3)
-record("attention_wider", wide, writer.fields(), lambda x: wide(nn.functional.pad(x, (0, 2))))
+record("attention_wider", wide, lambda x: wide(nn.functional.pad(x, (0, 2))), x=writer.fields())
 
 for kind in ("all", "each", "interaction"):
     bilinear = interaction.BilinearInteraction(FIELDS, WIDTH, kind)
-    record(f"bilinear_{kind}", bilinear, writer.fields())
+    record(f"bilinear_{kind}", bilinear, x=writer.fields())
 
-record("senet", interaction.SENETLayer(FIELDS, reduction_ratio=2), writer.fields())
+record("senet", interaction.SENETLayer(FIELDS, reduction_ratio=2), x=writer.fields())
 
 for kind in ("vector", "matrix"):
     cross = interaction.CrossNet(FIELDS * WIDTH, layer_num=3, parameterization=kind)
-    record(f"cross_{kind}", cross, writer.flat())
+    record(f"cross_{kind}", cross, x=writer.flat())
 
 mixture = interaction.CrossNetMix(FIELDS * WIDTH, low_rank=3, num_experts=2, layer_num=2)
-record("cross_mixture", mixture, writer.flat())
+record("cross_mixture", mixture, x=writer.flat())
 
 
 class LastAxisNorm(nn.BatchNorm1d):
@@ -108,10 +113,11 @@ def record_logarithmic(case, layer, fixed):
     x = writer.fields()
     x[abs(x) < 0.1] = 0.1  # rounding grows with 1 / x
     fixed = {"ltl_biases": torch.zeros(1, 1, NEURONS), **fixed}
-    # (B, D · N) -> (B, N, D)
-    record(
-        case, layer, x, lambda x: layer(x).reshape(-1, WIDTH, NEURONS).transpose(1, 2), fixed=fixed
-    )
+
+    def call(x):  # (B, D · N) -> (B, N, D)
+        return layer(x).reshape(-1, WIDTH, NEURONS).transpose(1, 2)
+
+    record(case, layer, call, fixed, x=x)
 
 
 # The batch norms of the peer have one mean and variance per embedding dimension; those of the

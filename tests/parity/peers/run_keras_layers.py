@@ -41,12 +41,12 @@ def record(case, parts, call, x):
     gradient, gradients = tape.gradient(total, [x, variables])
     writer.write(
         case,
-        {name: tf.convert_to_tensor(weight) for name, weight in weights.items()},
-        dict(zip(weights, gradients, strict=True)),
-        input=x,
-        output=output,
-        cotangent=cotangent,
-        gradient=gradient,
+        output,
+        cotangent,
+        inputs={"x": x},
+        weights={name: tf.convert_to_tensor(weight) for name, weight in weights.items()},
+        input_gradients={"x": gradient},
+        weight_gradients=dict(zip(weights, gradients, strict=True)),
     )
 
 
