@@ -58,6 +58,7 @@ def flops(model):
     - An element-wise function counts 1 per element of its output, whichever it is (`+`, `where`,
       `exp`, `sigmoid`, `gelu`, ...); a reduction 1 per element of its input.
     - Per element: softmax 5, log-sum-exp and variance 4, RMSNorm 4, LayerNorm 7, BatchNorm 2.
+    - A step of a loop over time counts as often as the loop is long.
     - Movement counts 0: reshape, transpose, gather, slice, concatenate, pad, cast. So does all that
       puts out integers or booleans (ids, masks), and the 0 with which Python's `sum` begins.
 
@@ -114,6 +115,7 @@ class _Meter:
         self.parts = {}
         self.other = 0
         self.within = []  # layers whose `call` is running, outermost first
+        self.times = 1  # how often what is being called is computed
 
     def enter(self, layer):
         self.within.append(layer)
@@ -123,6 +125,7 @@ class _Meter:
         self.within.pop()
 
     def add(self, count):
+        count *= self.times
         if not self.within:
             self.other += count
             return
@@ -225,6 +228,8 @@ def _down_to_operations(meter):
             meter.leave()
 
     def infer_and_count(operation, *args, **kwargs):
+        if type(operation).__name__ == "Scan":
+            return _scan(meter, operation.length, *args)
         if type(operation).__name__ == "GetItem" and isinstance(args[1], slice):
             args = (args[0], (args[1],))  # Keras knows the shape of `x[:n,]`, not of `x[:n]`
         outputs = operation.compute_output_spec(*args, **kwargs)
@@ -237,3 +242,11 @@ def _down_to_operations(meter):
         yield
     finally:
         keras.layers.Layer.__call__, keras.Operation.symbolic_call = call, infer
+
+
+def _scan(meter, length, step, state, inputs):
+    """What `keras.ops.scan` returns; its step is called once and counts `length` times."""
+    meter.times *= length
+    state, output = step(state, keras.KerasTensor(inputs.shape[1:], inputs.dtype))
+    meter.times //= length
+    return state, keras.KerasTensor((length, *output.shape), output.dtype)

@@ -5,8 +5,12 @@ S sequence length, L depth, K flat width, E experts, P pairs of fields (F·(F - 
 """
 
 from keras_ctr.layers import residuals
+from keras_ctr.layers.action_transformer import ActionTransformer
 from keras_ctr.layers.attentional_factorization_machine import AttentionalFactorizationMachine
+from keras_ctr.layers.augru import AUGRU
+from keras_ctr.layers.behavior_transformer import BehaviorTransformer
 from keras_ctr.layers.bi_interaction import BiInteraction
+from keras_ctr.layers.bilinear_attention import BilinearAttention
 from keras_ctr.layers.bilinear_fusion import BilinearFusion
 from keras_ctr.layers.bilinear_interaction import BilinearInteraction
 from keras_ctr.layers.categorical_embedding import CategoricalEmbedding
@@ -14,6 +18,7 @@ from keras_ctr.layers.click import Click
 from keras_ctr.layers.compressed_interaction import CompressedInteraction
 from keras_ctr.layers.cross import Cross, CrossMixture
 from keras_ctr.layers.cross_vector import CrossVector
+from keras_ctr.layers.dice import Dice
 from keras_ctr.layers.dot_interaction import DotInteraction
 from keras_ctr.layers.euler_interaction import EulerInteraction
 from keras_ctr.layers.euler_transform import EulerTransform
@@ -37,23 +42,30 @@ from keras_ctr.layers.field_tokenizer import FieldTokenizer
 from keras_ctr.layers.field_weighted_factorization_machine import FieldWeightedFactorizationMachine
 from keras_ctr.layers.gated_cross import GatedCross
 from keras_ctr.layers.heterogeneous_attention import CompositeProjection, HeterogeneousAttention
+from keras_ctr.layers.interest_evolution import InterestEvolution
 from keras_ctr.layers.linear_cross import LinearCross
 from keras_ctr.layers.logarithmic_transform import LogarithmicTransform
 from keras_ctr.layers.mask_block import MaskBlock
 from keras_ctr.layers.merged_sequence_tokenizer import MergedSequenceTokenizer
 from keras_ctr.layers.meta_tanh_normalization import MetaTanhNormalization
 from keras_ctr.layers.mlp import MLP
+from keras_ctr.layers.multi_head_target_attention import MultiHeadTargetAttention
 from keras_ctr.layers.nested import Nested
+from keras_ctr.layers.per_history import PerHistory
 from keras_ctr.layers.per_token_dense import FeedForward, PerTokenDense
 from keras_ctr.layers.per_token_swiglu import PerTokenSwiGLU
+from keras_ctr.layers.post_norm_layer import PostNormLayer
+from keras_ctr.layers.searched_interest import SearchedInterest
 from keras_ctr.layers.seednorm import SeeDNorm
 from keras_ctr.layers.self_attention import SelfAttention
 from keras_ctr.layers.skip_logit import SkipLogit
 from keras_ctr.layers.skip_meta_logit import SkipMetaLogit
 from keras_ctr.layers.slice_tokenizer import SliceTokenizer
+from keras_ctr.layers.soft_search import SoftSearch
 from keras_ctr.layers.squeeze_excitation import SqueezeExcitation
 from keras_ctr.layers.stack import PreNorm, Serial, Stack
 from keras_ctr.layers.tapped_stack import TappedStack
+from keras_ctr.layers.target_attention import TargetAttention
 from keras_ctr.layers.token_mixing import MixAndRevert, TokenMixing
 from keras_ctr.layers.tokenizers import AutoSplitTokenizer, GroupTokenizer, SequenceTokenizer
 from keras_ctr.layers.towers import get_tower
@@ -62,10 +74,14 @@ from keras_ctr.layers.unimixing import UniMixing, UniMixingLite
 from keras_ctr.layers.wukong_layer import WukongLayer
 
 __all__ = [
+    "AUGRU",
     "MLP",
+    "ActionTransformer",
     "AttentionalFactorizationMachine",
     "AutoSplitTokenizer",
+    "BehaviorTransformer",
     "BiInteraction",
+    "BilinearAttention",
     "BilinearFusion",
     "BilinearInteraction",
     "CategoricalEmbedding",
@@ -75,6 +91,7 @@ __all__ = [
     "Cross",
     "CrossMixture",
     "CrossVector",
+    "Dice",
     "DotInteraction",
     "EulerInteraction",
     "EulerTransform",
@@ -98,16 +115,21 @@ __all__ = [
     "GatedCross",
     "GroupTokenizer",
     "HeterogeneousAttention",
+    "InterestEvolution",
     "LinearCross",
     "LogarithmicTransform",
     "MaskBlock",
     "MergedSequenceTokenizer",
     "MetaTanhNormalization",
     "MixAndRevert",
+    "MultiHeadTargetAttention",
     "Nested",
+    "PerHistory",
     "PerTokenDense",
     "PerTokenSwiGLU",
+    "PostNormLayer",
     "PreNorm",
+    "SearchedInterest",
     "SeeDNorm",
     "SelfAttention",
     "SequenceTokenizer",
@@ -115,9 +137,11 @@ __all__ = [
     "SkipLogit",
     "SkipMetaLogit",
     "SliceTokenizer",
+    "SoftSearch",
     "SqueezeExcitation",
     "Stack",
     "TappedStack",
+    "TargetAttention",
     "TokenMixing",
     "TransductionUnit",
     "UniMixing",

@@ -1,4 +1,5 @@
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ctr.layers._base import SchemaLayer
@@ -88,7 +89,7 @@ class FeatureEmbedding(SchemaLayer):
         self._check_keys(batch)
         fields, histories = [], []
         if self.offsets:
-            columns = [batch[key] for key in ("ids", *self._sequence_names()) if key in batch]
+            columns = self._columns(batch)
             for ids, rows in zip(columns, self._lookup(columns), strict=True):
                 histories.append((rows, ops.not_equal(ids, 0)))
         if self.schema.categoricals:
@@ -101,16 +102,50 @@ class FeatureEmbedding(SchemaLayer):
 
     def _lookup(self, columns):
         """Gathers all columns of ids at once; returns one `(B, width, D)` tensor for each."""
-        widths = [column.shape[1] for column in columns]
-        offsets = self._offset_per_position(widths)
-        ids = _join([ops.cast(column, "int32") for column in columns])  # (B, F + all S)
-        rows = ops.take(self.table, ids + ops.convert_to_tensor(offsets, "int32"), axis=0)
-        rows = ops.cast(rows, self.compute_dtype)
-        rows = rows * ops.cast(ops.expand_dims(ops.not_equal(ids, 0), -1), rows.dtype)
+        places, known = self._places(columns)
+        rows = ops.cast(ops.take(self.table, places, axis=0), self.compute_dtype)
+        rows = rows * ops.cast(ops.expand_dims(known, -1), rows.dtype)
         if len(columns) == 1:
             return [rows]
+        widths = [column.shape[1] for column in columns]
         ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
         return ops.split(rows, ends, axis=1)
+
+    def occurrences(self, batch):
+        """Returns how often each row of the table occurs in a batch, a NumPy array `(rows,)`.
+
+        Padding and missing values, id 0, do not count.
+        """
+        if not self.offsets:
+            return np.zeros(0)
+        places, known = (ops.convert_to_numpy(a) for a in self._places(self._columns(batch)))
+        return np.bincount(places[known], minlength=self.table.shape[0])
+
+    def batch_norms(self, batch, counts):
+        """Returns the sum of `‖w_j‖²/n_j` over the rows `j` of the table that occur in a batch.
+
+        Args:
+            batch: dict of packed arrays.
+            counts: `(rows,)`, the numbers `n_j`.
+        """
+        if not self.offsets:
+            return 0.0
+        places, known = (ops.reshape(a, (-1,)) for a in self._places(self._columns(batch)))
+        known = ops.cast(known, "float32")
+        # A row that is met several times has its share at each of them.
+        times = ops.segment_sum(known, places, num_segments=self.table.shape[0])
+        times = ops.take(times * ops.convert_to_tensor(counts), places)
+        norms = ops.sum(ops.square(ops.take(self.table, places, axis=0)), axis=-1)
+        return ops.sum(known * norms / ops.maximum(times, 1.0))
+
+    def _places(self, columns):
+        """The row of the table for every id, and whether it is one: id 0 is not."""
+        offsets = self._offset_per_position([column.shape[1] for column in columns])
+        ids = _join([ops.cast(column, "int32") for column in columns])  # (B, F + all S)
+        return ids + ops.convert_to_tensor(offsets, "int32"), ops.not_equal(ids, 0)
+
+    def _columns(self, batch):
+        return [batch[key] for key in ("ids", *self._sequence_names()) if key in batch]
 
     def _offset_per_position(self, widths):
         per_field = self.offsets[: len(self.schema.categoricals)]

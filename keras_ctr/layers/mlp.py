@@ -1,5 +1,6 @@
 import keras
 
+from keras_ctr.layers._activations import activation_layer
 from keras_ctr.layers._base import Layer
 from keras_ctr.layers._sizes import require_widths
 
@@ -12,7 +13,7 @@ class MLP(Layer):
 
     Args:
         hidden_units: list with the width of each layer.
-        activation: name of a Keras activation.
+        activation: name of a Keras activation, or `"dice"`, see `Dice`.
         dropout: rate after each activation.
         batch_norm: whether to normalise before each activation.
 
@@ -43,7 +44,7 @@ class MLP(Layer):
                         momentum=0.9, epsilon=1e-5, dtype=self.dtype_policy
                     )
                 )
-            self.parts.append(keras.layers.Activation(activation, dtype=self.dtype_policy))
+            self.parts.append(activation_layer(activation, self.dtype_policy))
             if dropout:
                 self.parts.append(keras.layers.Dropout(dropout, dtype=self.dtype_policy))
 

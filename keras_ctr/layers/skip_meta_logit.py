@@ -24,7 +24,7 @@ class SkipMetaLogit(Layer):
 
     Args:
         hidden_units: list with the width of each layer.
-        activation: name of a Keras activation.
+        activation: name of a Keras activation, or `"dice"`.
         dropout: rate on what the next layer reads.
         batch_norm: whether to normalise before each activation; the paper argues against it.
         mtn_position: `"skip"`, on the copy that goes to the logit; `"hidden"`, the next layer reads

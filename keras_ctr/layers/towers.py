@@ -19,7 +19,7 @@ def get_tower(tower, hidden_units, activation="relu", dropout=0.0, alone=False):
         tower: a layer that maps `(B, F, D)` or `(B, K)` to features `(B, K')` or a logit `(B, 1)`;
             or `"mlp"`, an `MLP`; or `"sml"`, a `SkipMetaLogit`. `None`: `"mlp"`.
         hidden_units: widths of the layers, for a tower by name.
-        activation: name of a Keras activation, for a tower by name.
+        activation: name of a Keras activation, or `"dice"`, for a tower by name.
         dropout: rate, for a tower by name.
         alone: whether the logit has no part but the tower's; then `"sml"` has a linear term too,
             as its `x_0`.

@@ -16,11 +16,14 @@ from keras_ctr.zoo.afn import AFN
 from keras_ctr.zoo.attnres import AttnRes
 from keras_ctr.zoo.autoint import AutoInt
 from keras_ctr.zoo.autoint_plus import AutoIntPlus
+from keras_ctr.zoo.bst import BST
 from keras_ctr.zoo.dcn import DCN
 from keras_ctr.zoo.dcnv2 import DCNV2
 from keras_ctr.zoo.deepfm import DeepFM
 from keras_ctr.zoo.denseformer import DenseFormer
 from keras_ctr.zoo.deres import DeRes
+from keras_ctr.zoo.dien import DIEN
+from keras_ctr.zoo.din import DIN
 from keras_ctr.zoo.dlrm import DLRM
 from keras_ctr.zoo.dnn import DNN
 from keras_ctr.zoo.eulernet import EulerNet
@@ -44,7 +47,9 @@ from keras_ctr.zoo.mhc import MHC
 from keras_ctr.zoo.nfm import NFM
 from keras_ctr.zoo.onetrans import OneTrans
 from keras_ctr.zoo.rankmixer import RankMixer
+from keras_ctr.zoo.sim_soft import SIMSoft
 from keras_ctr.zoo.tokenmixer_large import TokenMixerLarge
+from keras_ctr.zoo.transact import TransAct
 from keras_ctr.zoo.unimixer import UniMixer
 from keras_ctr.zoo.unimixer_lite import UniMixerLite
 from keras_ctr.zoo.wide_deep import WideDeep
@@ -84,6 +89,11 @@ MODELS = {
     "tokenmixer_large": TokenMixerLarge,
     "unimixer": UniMixer,
     "unimixer_lite": UniMixerLite,
+    "din": DIN,
+    "dien": DIEN,
+    "bst": BST,
+    "sim_soft": SIMSoft,
+    "transact": TransAct,
     "hstu": HSTU,
     "longer": Longer,
     "onetrans": OneTrans,
@@ -125,9 +135,19 @@ GROUPS = {
         "afn",
         "dlrm",
         "wukong",
+        "din",
+        "dien",
+        "bst",
+        "sim_soft",
+        "transact",
         "hstu",
     ],
     "sequence": [
+        "din",
+        "dien",
+        "bst",
+        "sim_soft",
+        "transact",
         "hstu",
         "longer",
         "onetrans",

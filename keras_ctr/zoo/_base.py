@@ -34,6 +34,7 @@ class CTRModel(FromSignature, keras.Model):
         self.schema = None
         self.encoder = None
         self.table_l2 = 0.0
+        self.batch_l2 = 0.0
 
     # What the columns are
 
@@ -120,7 +121,16 @@ class CTRModel(FromSignature, keras.Model):
 
     # Training and evaluation
 
-    def compile(self, optimizer="adam", loss=None, metrics=None, *, table_l2=0.0, **kwargs):
+    def compile(
+        self,
+        optimizer="adam",
+        loss=None,
+        metrics=None,
+        *,
+        table_l2=0.0,
+        batch_l2=0.0,
+        **kwargs,
+    ):
         """Keras's `compile`, with the loss and metrics of click prediction as the default.
 
         Args:
@@ -130,12 +140,19 @@ class CTRModel(FromSignature, keras.Model):
                 computed once per evaluation; Keras's own are also followed during training.
             table_l2: coefficient `λ` of `(λ/2)·‖E‖²` over all embedding weights, added to the loss
                 as BARS does (a Keras regulariser `L2(l)` is `l = λ/2`).
+            batch_l2: coefficient `λ` of DIN's mini-batch aware regularisation (arXiv 1706.06978,
+                eq. (6)), in training only: `(λ/2)·Σ_j ‖w_j‖²/n_j` over the rows `j` of the table
+                that occur in the batch, `n_j` being how often a row occurs in the training data.
+                So a frequent value is held less at each step. `fit` counts first, which reads the
+                data once more.
             **kwargs: of `keras.Model.compile`.
         """
         given = ["auc", "logloss"] if metrics is None else metrics
         given = list(given) if isinstance(given, list | tuple) else [given]
         made = [ctr_metrics.get(metric) for metric in given]
         self.table_l2 = table_l2
+        self.batch_l2 = batch_l2
+        self._counts = None
         # Inside a plain object, since Keras would follow a metric held by the model at every step.
         self._evaluation = types.SimpleNamespace(
             metrics=made, on_host=[m for m in made if isinstance(m, ctr_metrics.HostMetric)]
@@ -155,7 +172,31 @@ class CTRModel(FromSignature, keras.Model):
             for layer in self.embeddings:
                 for weight in layer.trainable_weights:
                     loss = loss + self.table_l2 / 2 * ops.sum(ops.square(weight))
+        if self.batch_l2 and training and x is not None:
+            if self._counts is None:
+                raise ValueError("`batch_l2` needs the counts of ids that `fit` makes: call `fit`.")
+            for layer, counts in zip(self.embeddings, self._counts, strict=True):
+                loss = loss + self.batch_l2 / 2 * layer.batch_norms(x, counts)
         return loss
+
+    def _count(self, x):
+        """Counts how often every row of the tables occurs in the training data."""
+        if isinstance(x, dict):
+            batches = [x]
+        elif hasattr(x, "__getitem__") and hasattr(x, "__len__"):
+            batches = (x[at][0] for at in range(len(x)))
+        else:
+            raise ValueError(
+                "`batch_l2` counts ids before training, so it needs a data set, or packed arrays, "
+                f"that can be read twice. Received: {type(x).__name__}"
+            )
+        counts = [0] * len(self.embeddings)
+        for batch in batches:
+            counts = [
+                n + e.occurrences(batch) for n, e in zip(counts, self.embeddings, strict=True)
+            ]
+        self._counts = tuple(np.asarray(n, "float32") for n in counts)
+        self.train_function = None  # a compiled step has the counts of before in it
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, *, validation_data=None, **kwargs):
         """Keras's `fit`; adapts the model first if the data carry a schema.
@@ -179,6 +220,8 @@ class CTRModel(FromSignature, keras.Model):
             validation_data = (self._admit(validation_data[0]), *validation_data[1:])
         elif validation_data is not None:
             validation_data = self._admit(validation_data)
+        if self.batch_l2:
+            self._count(x)
         return super().fit(
             x, y, batch_size=batch_size, epochs=epochs, validation_data=validation_data, **kwargs
         )
@@ -297,6 +340,7 @@ class CTRModel(FromSignature, keras.Model):
         if config:
             config["metrics"] = keras.saving.serialize_keras_object(self._evaluation.metrics)
             config["table_l2"] = self.table_l2
+            config["batch_l2"] = self.batch_l2
             config["optimizer"] = portable(config["optimizer"])
         return config
 
