@@ -637,8 +637,10 @@ class TestModels:
         p = model.predict(batch, verbose=0)
         assert np.isfinite(loss).all() and np.isfinite(p).all() and p.std() > 0
 
-    @pytest.mark.parametrize("name", NAMES)
-    @pytest.mark.parametrize("groups", [None, [["items", "categories"]]])
+    @pytest.mark.parametrize(
+        ("name", "groups"),
+        [("din", None), *((name, [["items", "categories"]]) for name in NAMES)],
+    )
     def test_several_sequences(self, name, groups, rng, tmp_path):
         batch, label = testing.example_batch(SEVERAL)
         model = adapted(name, rng, SEVERAL, groups=groups)

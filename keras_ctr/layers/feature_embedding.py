@@ -121,7 +121,7 @@ class FeatureEmbedding(SchemaLayer):
         places, known = (ops.convert_to_numpy(a) for a in self._places(self._columns(batch)))
         return np.bincount(places[known], minlength=self.table.shape[0])
 
-    def batch_norms(self, batch, counts):
+    def row_penalty(self, batch, counts):
         """Returns the sum of `‖w_j‖²/n_j` over the rows `j` of the table that occur in a batch.
 
         Args:

@@ -67,7 +67,7 @@ class PerHistory(SchemaLayer):
             [fields.index(self.schema.sequences[at].of) for at in members]
             for members in self.members
         ]
-        self.copies = [self.layer, *copies(self.layer, max(len(self.members) - 1, 0))]
+        self.copies = [self.layer, *copies(self.layer, len(self.members), self.dtype_policy)[1:]]
         batch, _, width = x_shape
         for layer, members in zip(self.copies, self.members, strict=False):
             length, wide = histories_shape[members[0]][0][1], len(members) * width

@@ -176,7 +176,7 @@ class CTRModel(FromSignature, keras.Model):
             if self._counts is None:
                 raise ValueError("`batch_l2` needs the counts of ids that `fit` makes: call `fit`.")
             for layer, counts in zip(self.embeddings, self._counts, strict=True):
-                loss = loss + self.batch_l2 / 2 * layer.batch_norms(x, counts)
+                loss = loss + self.batch_l2 / 2 * layer.row_penalty(x, counts)
         return loss
 
     def _count(self, x):
