@@ -1,10 +1,16 @@
 """Our layers against other people's: same weights, same inputs, equal to 1e-5, derivatives too.
 
 `make parity` installs the peers, lets each of them write its cases (`peers/`), and runs this on
-every backend with `PARITY_CASES` set to their folder.
+every backend with `PARITY_CASES` set to their folder. Where definitions differ, `peers/` chooses
+settings of the peer that are ours and says why. Two layers of deepctr-torch are put right there:
+
+- `LogTransformLayer` (AFN) in training: its batch norms have the embedding dimensions as channels,
+  those of the authors' code have the fields and the neurons.
+- `AUGRUCell`: it registers `bias_hh` under the name of `bias_ih`, so that there is only one.
 """
 
 import collections
+import itertools
 import os
 import pathlib
 from dataclasses import dataclass
@@ -87,6 +93,40 @@ def logarithmic_training(w):
     return [w["ltl_weights"], *norms[0], *norms[1]]
 
 
+def dice(w, prefix=""):
+    moving = (w.get(f"{prefix}bn.running_{part}") for part in ("mean", "var"))
+    return [w[f"{prefix}alpha"].ravel(), *moving]
+
+
+def linear(w, name):
+    """Kernel and bias of a torch `Linear`."""
+    return [w[f"{name}.weight"].T, w[f"{name}.bias"]]
+
+
+def target_attention(w):
+    hidden = [part for at in range(2) for part in linear(w, f"local_att.dnn.linears.{at}")]
+    return [*hidden, *linear(w, "local_att.dense")]
+
+
+def target_attention_dice(w):
+    *hidden, kernel, bias = target_attention(w)
+    activations = (dice(w, f"local_att.dnn.activation_layers.{at}.") for at in range(2))
+    return [*hidden, *itertools.chain(*activations), kernel, bias]
+
+
+def gru(w, prefix="", suffix="_l0", update=-1):
+    """Torch's update gate says how much of the state is kept, ours how much is new: `σ(-x)`."""
+    sign = np.repeat([1, update, 1], 3)  # reset, update, new
+    parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    kernel, recurrent, *biases = (w[f"{prefix}{part}{suffix}"] for part in parts)
+    return [kernel.T * sign, recurrent.T * sign, np.stack(biases) * sign]
+
+
+def augru(w):
+    """The peer's update gate is as ours."""
+    return gru(w, "rnn.", "", update=1)
+
+
 def cross(w, kernel=lambda w, at: w[f"{at}.0"], bias="1"):
     """Kernels, then biases, of three layers."""
     return [*(kernel(w, at) for at in range(3)), *(w[f"{at}.{bias}"] for at in range(3))]
@@ -139,6 +179,27 @@ OURS = {
         lambda: layers.LogarithmicTransform(6), logarithmic_training, training=True
     ),
 }
+OURS |= {
+    "deepctr_torch/dice": Ours(layers.Dice, dice),
+    "deepctr_torch/dice_training": Ours(layers.Dice, dice, training=True),
+    "deepctr_torch/target_attention": Ours(
+        lambda: layers.TargetAttention([6, 5], "sigmoid"), target_attention
+    ),
+    "deepctr_torch/target_attention_softmax": Ours(
+        lambda: layers.TargetAttention([6, 5], "sigmoid", softmax=True), target_attention
+    ),
+    "deepctr_torch/target_attention_dice": Ours(
+        lambda: layers.TargetAttention([6, 5], "dice"), target_attention_dice
+    ),
+    "deepctr_torch/target_attention_dice_training": Ours(
+        lambda: layers.TargetAttention([6, 5], "dice", softmax=True),
+        target_attention_dice,
+        training=True,
+    ),
+    "deepctr_torch/gru": Ours(lambda: layers.AUGRU(3, return_sequences=True), gru),
+    "deepctr_torch/augru_sequences": Ours(lambda: layers.AUGRU(3, return_sequences=True), augru),
+    "deepctr_torch/augru": Ours(lambda: layers.AUGRU(3), augru),
+}
 for peer in ("keras_rs", "tensorflow_recommenders"):
     OURS |= {
         f"{peer}/dot": Ours(layers.DotInteraction),
@@ -162,36 +223,31 @@ def stored(case):
 
 @pytest.mark.parametrize("case", OURS)
 def test_parity(case):
-    """Where definitions differ, `peers/` says which settings of the peer are ours.
-
-    One formula of a peer is not used as it is, for AFN in training: see there.
-    """
     ours, theirs = OURS[case], stored(case)
     [output], [cotangent] = theirs["output"].values(), theirs["cotangent"].values()
     layer = ours.layer()
     options = {} if ours.training is None else {"training": ours.training}
     inputs = {
-        name: keras.Variable(array, dtype="float32" if array.dtype.kind == "f" else array.dtype)
-        for name, array in theirs["inputs"].items()
+        name: keras.Variable(x, dtype="float32") if x.dtype.kind == "f" else x
+        for name, x in theirs["inputs"].items()
     }
 
     def call():
-        return layer(**{k: ops.convert_to_tensor(x) for k, x in inputs.items()}, **options)
+        return layer(**{n: ops.convert_to_tensor(x) for n, x in inputs.items()}, **options)
 
     call()  # makes the weights
     for weight, value in zip(layer.weights, ours.weights(theirs["weights"]), strict=True):
         if value is not None:
             weight.assign(np.broadcast_to(value, weight.shape))
     compared = {"output": difference(ops.convert_to_numpy(call()), output)}
-    variables = [inputs[name] for name in theirs["input_gradients"]]
+    variables = {name: inputs[name] for name in theirs["input_gradients"]}
     expected = list(theirs["input_gradients"].values())
     if ours.linear:
-        variables += layer.trainable_weights
+        variables |= {weight.path: weight for weight in layer.trainable_weights}
         expected += [g for g in ours.weights(theirs["weight_gradients"]) if g is not None]
     cotangent = ops.convert_to_tensor(cotangent, "float32")
-    found = testing.gradients(lambda: ops.sum(call() * cotangent), variables)
-    names = [*theirs["input_gradients"], *(w.path for w in layer.trainable_weights)]
-    for name, mine, other in zip(names, found, expected, strict=False):
+    found = testing.gradients(lambda: ops.sum(call() * cotangent), list(variables.values()))
+    for name, mine, other in zip(variables, found, expected, strict=True):
         compared[f"gradient of {name}"] = difference(mine, other)
     assert not {name: size for name, size in compared.items() if not size <= 1e-5}
     differences[case] = max(compared.values())

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-ROWS, FIELDS, WIDTH = 8, 5, 4
+ROWS, FIELDS, STEPS, WIDTH = 8, 5, 6, 4
 
 
 class Writer:
@@ -37,6 +37,14 @@ class Writer:
     def flat(self):
         """Returns flat embeddings `(ROWS, FIELDS · WIDTH)`."""
         return self.normal(ROWS, FIELDS * WIDTH)
+
+    def events(self):
+        """Returns sequences `(ROWS, STEPS, WIDTH)`."""
+        return self.normal(ROWS, STEPS, WIDTH)
+
+    def uniform(self, *shape):
+        """Returns numbers between 0 and 1."""
+        return self.rng.uniform(size=shape).astype("float32")
 
     def cotangent(self, output):
         """Returns numbers of the shape of `output`, such that derivatives are of the order of 1."""

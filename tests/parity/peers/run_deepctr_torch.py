@@ -1,11 +1,13 @@
 """Runs the layers of deepctr-torch: python tests/parity/peers/run_deepctr_torch.py FOLDER"""
 
+import functools
 import importlib.util
 import sys
 import types
 
+import numpy as np
 import torch
-from cases import FIELDS, WIDTH, Writer
+from cases import FIELDS, ROWS, STEPS, WIDTH, Writer
 from torch import nn
 
 # Only the layers, which need nothing but torch: importing the package itself imports all models
@@ -13,7 +15,7 @@ from torch import nn
 package = types.ModuleType("deepctr_torch")
 package.__path__ = importlib.util.find_spec("deepctr_torch").submodule_search_locations
 sys.modules["deepctr_torch"] = package
-from deepctr_torch.layers import interaction  # noqa: E402
+from deepctr_torch.layers import activation, interaction, sequence  # noqa: E402
 
 NEURONS = 6
 torch.set_default_dtype(torch.float64)  # so that what rounding there is is ours
@@ -136,3 +138,81 @@ record_logarithmic("logarithmic", layer, same)
 layer = interaction.LogTransformLayer(FIELDS, WIDTH, NEURONS)
 layer.bn = nn.ModuleList([LastAxisNorm(FIELDS), LastAxisNorm(NEURONS)])
 record_logarithmic("logarithmic_training", layer, {})
+
+
+def statistics(norm):
+    """Gives a batch norm moving averages as they might be, and leaves training."""
+    norm.running_mean = tensor(writer.normal(norm.num_features))
+    norm.running_var = tensor(writer.uniform(norm.num_features)) + 0.5
+    return norm.eval()
+
+
+# The batch norm within the peer's Dice has a scale and a shift of its own, in the paper's there is
+# none: one and zero.
+def plain(module):
+    """Returns the scales and shifts of all batch norms, as they start."""
+    return {name: p.data for name, p in module.named_parameters() if ".bn." in f".{name}"}
+
+
+dice = activation.Dice(WIDTH)
+record("dice_training", dice, fixed=plain(dice), x=writer.normal(ROWS, WIDTH))
+
+dice = activation.Dice(WIDTH, dim=3)
+statistics(dice.bn)
+record("dice", dice, fixed=plain(dice), x=writer.events())
+
+lengths = np.arange(ROWS) % STEPS + 1  # none is empty: the peer's softmax then gives the mean
+newest_last = np.arange(STEPS) >= STEPS - lengths[:, None]
+oldest_first = np.arange(STEPS) < lengths[:, None]
+
+
+def record_attention(case, mask, activation, softmax, training=True):
+    """DIN's attention; the peer's padding takes part in the statistics of Dice, ours does not."""
+    pooling = sequence.AttentionSequencePoolingLayer(
+        (6, 5), activation, softmax, supports_masking=True, embedding_dim=WIDTH
+    )
+    if not training:
+        for layer in pooling.local_att.dnn.activation_layers:
+            statistics(layer.bn)
+
+    def call(target, events, mask):
+        return pooling(target[:, None], events, None, mask)[:, 0]
+
+    target = writer.normal(ROWS, WIDTH)
+    record(case, pooling, call, plain(pooling), target=target, events=writer.events(), mask=mask)
+
+
+record_attention("target_attention", newest_last, "sigmoid", softmax=False)
+record_attention("target_attention_softmax", newest_last, "sigmoid", softmax=True)
+record_attention("target_attention_dice", newest_last, "dice", softmax=False, training=False)
+everywhere = np.ones_like(newest_last)
+record_attention("target_attention_dice_training", everywhere, "dice", softmax=True)
+
+# Torch's own, which is DIEN's interest extractor there.
+gru = nn.GRU(WIDTH, 3, batch_first=True)
+record("gru", gru, lambda x: gru(x)[0], x=writer.events())
+
+
+def record_augru(case, lengths, call, **mask):
+    """The peer has one tensor for both biases, registered under the wrong name: here are two."""
+    augru = sequence.DynamicGRU(WIDTH, 3, gru_type="AUGRU")
+    augru.rnn.bias_ih = nn.Parameter(torch.zeros(9))
+    pack = functools.partial(
+        nn.utils.rnn.pack_padded_sequence,
+        lengths=torch.as_tensor(lengths),
+        batch_first=True,
+        enforce_sorted=False,
+    )
+
+    def states(x, scores, mask=None):
+        packed = augru(pack(x), pack(scores[..., None]))
+        return call(nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)[0])
+
+    scores = writer.uniform(ROWS, STEPS)
+    record(case, augru, states, x=writer.events(), scores=scores, **mask)
+
+
+record_augru("augru_sequences", np.full(ROWS, STEPS), lambda states: states)
+record_augru(
+    "augru", lengths, lambda states: states[torch.arange(ROWS), lengths - 1], mask=oldest_first
+)
