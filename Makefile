@@ -3,13 +3,14 @@ PYTHON ?= python3
 BACKENDS ?= jax tensorflow torch
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PEER := PYTHONPATH=.venv/peers $(BIN)/python -W ignore tests/parity/peers
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # Most of the time of the tests is XLA compiling; equal programs are compiled once, also for JAX.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: demo test lint bench cards notebooks clean
+.PHONY: demo test parity lint bench cards notebooks clean
 
 # What `demo` needs: one backend.
 .venv/demo: pyproject.toml constraints.txt
@@ -31,6 +32,24 @@ test: .venv/all
 
 test-%: .venv/all
 	KERAS_BACKEND=$* OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10
+
+# Other people's layers, beside the packages of .venv and without what theirs ask for: of them we
+# run layers alone, which need no more than .venv has.
+.venv/parity: .venv/all
+	$(PIP) --no-deps --upgrade --target .venv/peers \
+		deepctr-torch keras-rs tensorflow-recommenders tf-keras
+	touch $@
+
+parity: .venv/parity
+	rm -rf build/parity
+	$(PEER)/run_deepctr_torch.py build/parity
+	$(PEER)/run_keras_layers.py build/parity keras_rs
+	$(PEER)/run_keras_layers.py build/parity tensorflow_recommenders
+	$(MAKE) --jobs 2 --keep-going --output-sync=target $(BACKENDS:%=parity-%)
+
+parity-%: .venv/parity
+	PARITY_CASES=build/parity KERAS_BACKEND=$* OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest tests/parity
 
 lint: .venv/all
 	$(BIN)/ruff check .

@@ -7,7 +7,8 @@ from keras_ctr.layers._base import Layer
 class Cross(Layer):
     """The cross network of DCN-V2: `x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l`.
 
-    Layer `l` raises the highest polynomial degree of the features by one.
+    Layer `l` raises the highest polynomial degree of the features by one. keras-rs does the same
+    thing as well: one of its `FeatureCross` is one of these layers, and can have a low rank.
 
     Args:
         num_layers: number of cross layers `L`.

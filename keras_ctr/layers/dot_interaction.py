@@ -9,7 +9,9 @@ class DotInteraction(Layer):
     """The inner product of every pair of fields, one by one: `⟨e_i, e_j⟩` for `i < j`.
 
     This is DLRM's interaction and the inner product layer of PNN. Their sum is a
-    `FactorizationMachine`.
+    `FactorizationMachine`. keras-rs does the same thing as well: its `DotInteraction` takes a list
+    of fields, has the pairs in the order (1, 0), (2, 0), (2, 1), …, and can add the fields'
+    products with themselves.
 
     Call arguments:
         x: field embeddings `(B, F, D)`.
