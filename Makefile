@@ -26,9 +26,18 @@ export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 demo: .venv/demo
 	KERAS_BACKEND=jax $(BIN)/keras-ctr demo
 
-# One process per backend, two of them at a time and one thread each: the models are tiny.
+# One process per backend, two of them at a time and one thread each: the models are tiny. JAX, which
+# spends its time compiling, has two: one for the contracts of the models, one for the rest.
+PARTS = $(patsubst jax,jax-models jax-others,$(BACKENDS))
 test: .venv/all
-	$(MAKE) --jobs 2 --keep-going --output-sync=target $(BACKENDS:%=test-%)
+	$(MAKE) --jobs 2 --keep-going --output-sync=target $(PARTS:%=test-%)
+
+test-jax-models: .venv/all
+	KERAS_BACKEND=jax OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10 tests/test_zoo.py
+
+test-jax-others: .venv/all
+	KERAS_BACKEND=jax OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10 \
+		--ignore tests/test_zoo.py
 
 test-%: .venv/all
 	KERAS_BACKEND=$* OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10

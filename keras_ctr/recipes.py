@@ -225,6 +225,7 @@ SHORT = {
 SHORT_OF = {
     "autoint": {"attention_dim": 32},
     "hstu": {"hidden_units": (128,)},
+    "xdeepfm": {"cin_units": (32, 32)},
     "wukong": {"fm_tokens": 8, "linear_tokens": 8, "fm_units": (64,), "hidden_units": (128, 128)},
 }
 
