@@ -67,6 +67,7 @@ lint: .venv/all
 
 bench: .venv/all
 	$(BIN)/python tests/bench/speed.py
+	$(BIN)/python tests/bench/tables.py --out tests/bench/tables
 
 cards: .venv/all
 	$(BIN)/python zoo/build.py

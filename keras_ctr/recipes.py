@@ -27,6 +27,7 @@ class Recipe:
         epochs: largest number of epochs.
         learning_rate, epsilon, global_clipnorm: of Adam.
         table_l2: `λ` of `(λ/2)·‖E‖²` over all embedding weights.
+        table_optimizer: of `CTRModel.compile`; `"dense"` where the regularisation is to be exact.
         monitor: validation value that decides on the plateau and on stopping; larger is better.
         patience: non-improving epochs in a row before training stops. Each of them cuts the
             learning rate to a tenth, not below 1e-6. `None` trains all epochs.
@@ -41,6 +42,7 @@ class Recipe:
     epsilon: float = 1e-7
     global_clipnorm: float | None = None
     table_l2: float = 0.0
+    table_optimizer: str = "auto"
     monitor: str = "val_auc"
     patience: int | None = None
 
@@ -65,7 +67,7 @@ class Recipe:
         optimizer = keras.optimizers.Adam(
             self.learning_rate, epsilon=self.epsilon, global_clipnorm=self.global_clipnorm
         )
-        model.compile(optimizer, table_l2=self.table_l2)
+        model.compile(optimizer, table_l2=self.table_l2, table_optimizer=self.table_optimizer)
         return model
 
     def callbacks(self):
@@ -192,6 +194,7 @@ def bars(data=None, model=None):
         epsilon=1e-8,
         global_clipnorm=10.0,
         table_l2=_BARS_L2.get(model, {}).get(data, settings["l2"]),
+        table_optimizer="dense",  # BARS regularises every row in every step
         patience=2,
     )
 
