@@ -264,6 +264,34 @@ class TestClaims:
         assert model.evaluate(batch, label, verbose=0, return_dict=True)["loss"] < before - 0.01
 
 
+NORMED = ("onetrans", "deres", "attnres", "longer", "hiformer", "tokenmixer_large", "unimixer")
+
+
+class TestNorms:
+    @pytest.mark.parametrize("name", [*NORMED, "rankmixer"])
+    def test_every_transformer_takes_another_norm(self, name):
+        config = dict(exchange.SMALL[name])
+        if name == "rankmixer":
+            config["residual"] = layers.residuals.Identity()
+        schema = testing.example_schema()
+        plain = zoo.get(name, **config).adapt(schema)
+        model = zoo.get(name, **config, norm=layers.SeeDNorm()).adapt(schema)
+        norms = [layer for layer in model._flatten_layers() if type(layer) is layers.SeeDNorm]
+        depth = config["num_layers"]
+        assert len(norms) > depth and all(norm.built for norm in norms)
+        more = 2 * sum(int(norm.gamma.shape[0]) for norm in norms)  # α and β beside γ
+        assert model.count_params() == plain.count_params() + more
+        again = type(model).from_config(model.get_config())
+        assert again.count_params() == model.count_params()
+
+    def test_a_model_with_another_norm_keeps_its_promises(self):
+        testing.check_model("onetrans", **exchange.SMALL["onetrans"], norm=layers.SeeDNorm(2))
+
+    def test_post_norm_has_its_own(self):
+        with pytest.raises(ValueError, match="PostNorm.*Received: norm="):
+            zoo.get("rankmixer", norm=layers.SeeDNorm())
+
+
 class TestTowers:
     def test_the_group_is_those_that_take_a_tower(self):
         taking = [name for name in zoo.names() if "tower" in zoo.info(name)["arguments"]]

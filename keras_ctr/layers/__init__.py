@@ -63,7 +63,7 @@ from keras_ctr.layers.skip_meta_logit import SkipMetaLogit
 from keras_ctr.layers.slice_tokenizer import SliceTokenizer
 from keras_ctr.layers.soft_search import SoftSearch
 from keras_ctr.layers.squeeze_excitation import SqueezeExcitation
-from keras_ctr.layers.stack import PreNorm, Serial, Stack
+from keras_ctr.layers.stack import PreNorm, Serial, Stack, get_norm
 from keras_ctr.layers.tapped_stack import TappedStack
 from keras_ctr.layers.target_attention import TargetAttention
 from keras_ctr.layers.token_mixing import MixAndRevert, TokenMixing
@@ -147,6 +147,7 @@ __all__ = [
     "UniMixing",
     "UniMixingLite",
     "WukongLayer",
+    "get_norm",
     "get_tower",
     "residuals",
 ]

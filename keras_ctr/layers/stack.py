@@ -6,6 +6,21 @@ from keras_ctr.layers.residuals import Identity
 from keras_ctr.layers.residuals._base import tail
 
 
+def get_norm(norm=None, dtype=None):
+    """Returns a norm of its own for one place: a copy of a pattern, or an `RMSNormalization`.
+
+    >>> type(keras_ctr.layers.get_norm()).__name__
+    'RMSNormalization'
+
+    Args:
+        norm: a layer that keeps shapes, such as `SeeDNorm()`; or `None`.
+        dtype: policy of the norm.
+    """
+    if norm is None:
+        return keras.layers.RMSNormalization(dtype=dtype)
+    return copies(norm, 1, dtype)[0]
+
+
 class PreNorm(Layer):
     """A sub-layer with its norm and dropout: returns the increment `dropout(f(norm(x)))`.
 
@@ -27,10 +42,7 @@ class PreNorm(Layer):
         super().__init__(**kwargs)
         self.sublayer = sublayer
         self.dropout = dropout
-        if norm is None:
-            self.norm = keras.layers.RMSNormalization(dtype=self.dtype_policy)
-        else:
-            [self.norm] = copies(norm, 1, self.dtype_policy)
+        self.norm = get_norm(norm, self.dtype_policy)
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape):

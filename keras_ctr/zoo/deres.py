@@ -49,6 +49,7 @@ class DeRes(CTRModel):
         pyramid=True,
         groups=None,
         residual=None,
+        norm=None,
         granularity="layer",
         backbone="onetrans",
         **kwargs,
@@ -68,8 +69,14 @@ class DeRes(CTRModel):
         self.granularity = granularity
         self.backbone = backbone
         known = arguments(BACKBONES[backbone])
-        given = {name: getattr(self, name) for name in arguments(DeRes) if name in known}
-        self.network = BACKBONES[backbone](**given, name=backbone)
+        own = ("backbone", "norm")
+        given = {n: getattr(self, n) for n in arguments(DeRes) if n in known and n not in own}
+        self.network = BACKBONES[backbone](**given, norm=norm, name=backbone)
+
+    @property
+    def norm(self):
+        """The backbone's last norm, one like all others."""
+        return self.network.norm
 
     @property
     def stack(self):

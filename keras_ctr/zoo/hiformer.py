@@ -26,6 +26,8 @@ class HiFormer(CTRModel):
             that field alone, the paper's heterogeneous attention layer.
         dropout: rate on every increment.
         residual: how layers are connected, an object of `layers.residuals`; default `Identity()`.
+        norm: pattern of the norms before units and of the last one, such as `layers.SeeDNorm()`.
+            `None`: RMSNormalization.
 
     Example:
 
@@ -47,6 +49,7 @@ class HiFormer(CTRModel):
         rank=32,
         dropout=0.0,
         residual=None,
+        norm=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -65,14 +68,16 @@ class HiFormer(CTRModel):
         units = [
             layers.Serial(
                 [
-                    layers.PreNorm(layers.HeterogeneousAttention(num_heads, rank, keep), dropout),
-                    layers.PreNorm(layers.FeedForward(own_tokens=None), dropout),
+                    layers.PreNorm(
+                        layers.HeterogeneousAttention(num_heads, rank, keep), dropout, norm
+                    ),
+                    layers.PreNorm(layers.FeedForward(own_tokens=None), dropout, norm),
                 ]
             )
             for keep in keeps
         ]
         self.stack = layers.Stack(units, self.residual)
-        self.norm = keras.layers.RMSNormalization()
+        self.norm = layers.get_norm(norm)
         self.flatten = keras.layers.Flatten()
         self.click = layers.Click()
 

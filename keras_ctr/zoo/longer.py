@@ -29,6 +29,8 @@ class Longer(CTRModel):
         inner_layers: layers of the small Transformer among the events of one token; 0 for none.
         dropout: rate on every increment.
         residual: how layers are connected, an object of `layers.residuals`; default `Identity()`.
+        norm: pattern of the norms before units and of the last one, such as `layers.SeeDNorm()`.
+            `None`: RMSNormalization.
 
     Example:
 
@@ -53,6 +55,7 @@ class Longer(CTRModel):
         inner_layers=1,
         dropout=0.0,
         residual=None,
+        norm=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -76,14 +79,14 @@ class Longer(CTRModel):
         units = [
             layers.Serial(
                 [
-                    layers.PreNorm(layers.SelfAttention(num_heads, 0, True, keep), dropout),
-                    layers.PreNorm(layers.FeedForward(), dropout),
+                    layers.PreNorm(layers.SelfAttention(num_heads, 0, True, keep), dropout, norm),
+                    layers.PreNorm(layers.FeedForward(), dropout, norm),
                 ]
             )
             for keep in keeps
         ]
         self.stack = layers.Stack(units, self.residual)
-        self.norm = keras.layers.RMSNormalization()
+        self.norm = layers.get_norm(norm)
         self.flatten = keras.layers.Flatten()
         self.click = layers.Click()
 

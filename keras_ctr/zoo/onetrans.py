@@ -32,6 +32,8 @@ class OneTrans(CTRModel):
             `l` of `L` a share `1 - l/L` is left, as in the paper. `False`: only in the last layer.
         groups: lists of column names, for one field token per group instead ("group-wise").
         residual: how layers are connected, an object of `layers.residuals`; default `Identity()`.
+        norm: pattern of the norms before units and of the last one, such as `layers.SeeDNorm()`.
+            `None`: RMSNormalization.
         granularity: what the residual connects: `"layer"` (attention and feed-forward together,
             the default) or `"sublayer"` (each of them).
 
@@ -61,6 +63,7 @@ class OneTrans(CTRModel):
         pyramid=True,
         groups=None,
         residual=None,
+        norm=None,
         granularity=None,
         **kwargs,
     ):
@@ -91,12 +94,12 @@ class OneTrans(CTRModel):
             # Only field tokens are read in the end: in the last layer no event has to ask.
             keep = left / (left + 1) if pyramid or not left else None
             layer = [
-                layers.PreNorm(layers.SelfAttention(num_heads, own, causal, keep), dropout),
-                layers.PreNorm(layers.FeedForward(own_tokens=own), dropout),
+                layers.PreNorm(layers.SelfAttention(num_heads, own, causal, keep), dropout, norm),
+                layers.PreNorm(layers.FeedForward(own_tokens=own), dropout, norm),
             ]
             units += layer if self.granularity == "sublayer" else [layers.Serial(layer)]
         self.stack = layers.Stack(units, self.residual)
-        self.norm = keras.layers.RMSNormalization()
+        self.norm = layers.get_norm(norm)
         self.flatten = keras.layers.Flatten()
         self.click = layers.Click()
 

@@ -27,6 +27,8 @@ class RankMixer(CTRModel):
         residual: how mixing and feed-forward steps are connected, an object of `layers.residuals`.
             Default `PostNorm(dropout)`, the paper's. With any other, every step is Pre-Norm
             (RMSNorm) and a last RMSNorm follows.
+        norm: pattern of the norms before units and of the last one, such as `layers.SeeDNorm()`.
+            `None`: RMSNormalization.
 
     Example:
 
@@ -48,6 +50,7 @@ class RankMixer(CTRModel):
         dropout=0.0,
         activation="gelu",
         residual=None,
+        norm=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -68,9 +71,15 @@ class RankMixer(CTRModel):
             units.append(layers.TokenMixing(num_tokens))
             units.append(layers.FeedForward(expansion, own_tokens=None, activation=activation))
         self.norm = None
-        if not isinstance(self.residual, residuals.PostNorm):
-            units = [layers.PreNorm(unit, dropout) for unit in units]
-            self.norm = keras.layers.RMSNormalization()
+        if isinstance(self.residual, residuals.PostNorm):
+            if norm is not None:
+                raise ValueError(
+                    "`norm` is for Pre-Norm units, `residuals.PostNorm` has norms of its own: give "
+                    f"another `residual`, such as `residuals.Identity()`. Received: norm={norm}"
+                )
+        else:
+            units = [layers.PreNorm(unit, dropout, norm) for unit in units]
+            self.norm = layers.get_norm(norm)
         self.stack = layers.Stack(units, self.residual)
         self.pool = keras.layers.GlobalAveragePooling1D()
         self.click = layers.Click()

@@ -1,6 +1,5 @@
 """TokenMixer-Large. Card: zoo/tokenmixer_large/README.md."""
 
-import keras
 from keras import ops
 
 from keras_ctr import layers
@@ -34,6 +33,8 @@ class TokenMixerLarge(CTRModel):
             such heads. The paper has them, but not its `λ`; one repository takes 0.1.
         residual: how units are connected, an object of `layers.residuals`. Default
             `InterLayer()`, every two layers.
+        norm: pattern of the norms before units and of the last one, such as `layers.SeeDNorm()`.
+            `None`: RMSNormalization.
         granularity: a unit is a `"layer"` (default), or a `"sublayer"`: then `X' = R + …`, the
             other reading of the paper, where the mixed branch is added as well.
 
@@ -60,6 +61,7 @@ class TokenMixerLarge(CTRModel):
         readout="mean",
         aux_weight=0.0,
         residual=None,
+        norm=None,
         granularity="layer",
         **kwargs,
     ):
@@ -92,11 +94,11 @@ class TokenMixerLarge(CTRModel):
         self.tokenize = layers.SliceTokenizer(num_tokens - 1, token_dim)
         units = []
         for mixed, own in zip(networks[::2], networks[1::2], strict=True):
-            mixed = layers.MixAndRevert(layers.PreNorm(mixed, dropout), num_heads)
-            own = layers.PreNorm(own, dropout)
+            mixed = layers.MixAndRevert(layers.PreNorm(mixed, dropout, norm), num_heads)
+            own = layers.PreNorm(own, dropout, norm)
             units += [mixed, own] if granularity == "sublayer" else [layers.Nested(mixed, own)]
         self.stack = layers.TappedStack(units, self.residual)
-        self.norm = keras.layers.RMSNormalization()
+        self.norm = layers.get_norm(norm)
         self.click = layers.Click()
         self.lower_clicks = [layers.Click() for _ in range(num_layers - 1) if aux_weight]
 

@@ -26,6 +26,8 @@ class UniMixer(CTRModel):
         expansion: hidden width of the pSwiGLU over `D`.
         dropout: rate after the pSwiGLU; not in the paper.
         residual: how units are connected, an object of `layers.residuals`. Default `Siamese()`.
+        norm: pattern of the norms before units and of the last one, such as `layers.SeeDNorm()`.
+            `None`: RMSNormalization.
         granularity: a unit is a `"layer"` (default), or a `"sublayer"`: mixing and pSwiGLU each.
 
     Example:
@@ -51,6 +53,7 @@ class UniMixer(CTRModel):
         expansion=2,
         dropout=0.0,
         residual=None,
+        norm=None,
         granularity="layer",
         **kwargs,
     ):
@@ -71,11 +74,11 @@ class UniMixer(CTRModel):
         self.tokenize = layers.SliceTokenizer(num_tokens, token_dim)
         units = []
         for mixing in mixings:
-            transform = layers.PreNorm(layers.PerTokenSwiGLU(expansion), dropout)
+            transform = layers.PreNorm(layers.PerTokenSwiGLU(expansion), dropout, norm)
             sublayers = granularity == "sublayer"
             units += [mixing, transform] if sublayers else [layers.Nested(mixing, transform)]
         self.stack = layers.Stack(units, self.residual)
-        self.norm = keras.layers.RMSNormalization()
+        self.norm = layers.get_norm(norm)
         self.pool = keras.layers.GlobalAveragePooling1D()
         self.click = layers.Click()
 
