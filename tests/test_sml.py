@@ -287,6 +287,15 @@ class TestNorms:
     def test_a_model_with_another_norm_keeps_its_promises(self):
         testing.check_model("onetrans", **exchange.SMALL["onetrans"], norm=layers.SeeDNorm(2))
 
+    def test_a_pattern_is_copied(self):
+        pattern = layers.SeeDNorm(2)
+        made = [layers.get_norm(pattern, "mixed_bfloat16") for _ in range(2)]
+        assert made[0] is not made[1] and pattern not in made
+        assert {(norm.num_heads, norm.dtype_policy.name) for norm in made} == {
+            (2, "mixed_bfloat16")
+        }
+        assert isinstance(layers.get_norm(), keras.layers.RMSNormalization)
+
     def test_post_norm_has_its_own(self):
         with pytest.raises(ValueError, match="PostNorm.*Received: norm="):
             zoo.get("rankmixer", norm=layers.SeeDNorm())
