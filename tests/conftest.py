@@ -1,6 +1,6 @@
 """One process tests one backend, chosen by KERAS_BACKEND; `make test` runs all three.
 
-Tests marked `once` do not depend on the backend and run on JAX only.
+Tests marked `once` do not depend on the backend and run on PyTorch only, where nothing is compiled.
 """
 
 import os
@@ -14,11 +14,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "once: independent of the backend, runs on JAX only")
+    config.addinivalue_line("markers", "once: independent of the backend, runs on PyTorch only")
 
 
 def pytest_collection_modifyitems(config, items):
-    if keras.backend.backend() != "jax":
+    if keras.backend.backend() != "torch":
         left_out = [item for item in items if item.get_closest_marker("once")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("once")]

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ctr import losses, testing
+from keras_ctr import losses, metrics, testing
 
 
 def gradient(logits, label):
@@ -50,3 +50,11 @@ def test_never_infinite():
     value = ops.convert_to_numpy(losses.LogLoss(reduction=None)(y, p))
     assert np.isfinite(value).all()
     np.testing.assert_allclose(value[2:], 0, atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="nothing is compiled by default")
+def test_inside_a_compiled_step_the_error_says_so():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
+    model.compile("sgd", "binary_crossentropy", metrics=[metrics.AUC()], jit_compile=True)
+    with pytest.raises(RuntimeError, match="compiled step"):
+        model.fit(np.zeros((4, 2)), np.zeros((4, 1)), verbose=0)

@@ -112,10 +112,3 @@ def test_unknown_metric_and_missing_groups():
         metrics.get("aucc")
     with pytest.raises(ValueError, match="group"):
         metrics.GAUC().update_state([0.0, 1.0], [0.1, 0.2])
-
-
-def test_inside_a_compiled_step_the_error_says_so():
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
-    model.compile("sgd", "binary_crossentropy", metrics=[metrics.AUC()], jit_compile=True)
-    with pytest.raises(RuntimeError, match="compiled step"):
-        model.fit(np.zeros((4, 2)), np.zeros((4, 1)), verbose=0)

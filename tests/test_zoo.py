@@ -68,6 +68,7 @@ def test_every_model_went_through_every_check():
     print(f"\n{len(ran['check_model'])} models checked on {keras.backend.backend()}")
 
 
+@pytest.mark.once
 def test_golden_parameter_counts():
     """Sizes at the defaults. After a deliberate change: KERAS_CTR_GOLDEN=1 pytest -k golden."""
     counts = {
@@ -341,7 +342,11 @@ def test_histories_are_read_in_order():
             ops.convert_to_numpy(model({k: ops.convert_to_tensor(a) for k, a in b.items()}))
             for b in (batch, turned, empty)
         )
-        assert (np.abs(one - other).max() > 1e-5) == (name in ordered), name
+        difference = np.abs(one - other).max()
+        if name in ordered:
+            assert difference > 1e-5, name
+        else:  # a mean in another order is rounded otherwise, which AFN's logarithms amplify
+            assert difference < (1e-3 if name == "afn" else 1e-5), name
         assert np.isfinite(none).all()
 
 
