@@ -135,6 +135,24 @@ def test_what_adam_owes_is_what_matters(full, half):
     np.testing.assert_array_equal(tables_of(made)[1], settled)
 
 
+@pytest.mark.parametrize("how", ["evaluate", "predict", "save"])
+def test_what_reads_the_tables_settles_them_first(full, half, how, tmp_path):
+    made = model(optimizer=OPTIMIZERS["adam"]())
+    for batch, label in [full, half, half]:
+        made.train_on_batch(batch, label)
+    before = tables_of(made)[1]
+    if how == "evaluate":
+        made.evaluate(*half, verbose=0)
+    elif how == "predict":
+        made.predict(half[0], verbose=0)
+    else:
+        made.save(tmp_path / "model.keras")
+    after = tables_of(made)[1]
+    assert np.abs(after - before)[ABSENT].min() > 1e-4
+    made.settle()
+    np.testing.assert_array_equal(tables_of(made)[1], after)
+
+
 @pytest.mark.parametrize("rule", sorted(training.rules.RULES))
 @pytest.mark.parametrize("l2", [0.0, 0.1])
 def test_absent_rows_and_padding_stay_bit_for_bit(half, rule, l2):

@@ -326,6 +326,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         if not within_fit:
             callbacks = keras.callbacks.CallbackList(callbacks, model=self)
         callbacks.on_test_begin()
+        self.settle()
         labels, probabilities, weights, groups = collect(
             super().predict,
             self._admit(x),
