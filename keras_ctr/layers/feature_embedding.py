@@ -37,8 +37,8 @@ class FeatureEmbedding(SchemaLayer):
         `(B, S, D)` and its mask `(B, S)`, True where there is an event.
     """
 
-    # While a step trains the table row by row: a function of the columns of ids that gives their
-    # rows, `(B, sum of widths, D)`, in place of the table.
+    # While a step trains the table row by row: a function of the columns of ids, and of what
+    # `row_numbers` says of them, that gives their rows, `(B, sum of widths, D)`.
     tap = None
 
     def __init__(self, dim, pool="mean", initializer=None, schema=None, **kwargs):
@@ -107,7 +107,10 @@ class FeatureEmbedding(SchemaLayer):
     def _lookup(self, columns):
         """Gathers all columns of ids at once; returns one `(B, width, D)` tensor for each."""
         ids, present = self.row_numbers(columns)
-        rows = ops.take(self.table, ids, axis=0) if self.tap is None else self.tap(columns)
+        if self.tap is None:
+            rows = ops.take(self.table, ids, axis=0)
+        else:
+            rows = self.tap(columns, ids, present)
         rows = ops.cast(rows, self.compute_dtype)
         rows = rows * ops.cast(ops.expand_dims(present, -1), rows.dtype)
         if len(columns) == 1:

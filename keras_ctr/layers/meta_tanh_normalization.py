@@ -1,7 +1,7 @@
 from keras import ops
 
 from keras_ctr.layers._base import Layer
-from keras_ctr.layers._sizes import require_positive
+from keras_ctr.layers._sizes import require_choice, require_positive
 
 
 class MetaTanhNormalization(Layer):
@@ -36,14 +36,8 @@ class MetaTanhNormalization(Layer):
 
     def __init__(self, meta="dense", rank=None, meta_init="unit", negative_slope=0.2, **kwargs):
         super().__init__(**kwargs)
-        if meta not in ("dense", "elementwise", "scalar"):
-            raise ValueError(
-                f"`meta` must be 'dense', 'elementwise' or 'scalar'. Received: meta={meta!r}"
-            )
-        if meta_init not in ("unit", "literal"):
-            raise ValueError(
-                f"`meta_init` must be 'unit' or 'literal'. Received: meta_init={meta_init!r}"
-            )
+        require_choice(("dense", "elementwise", "scalar"), meta=meta)
+        require_choice(("unit", "literal"), meta_init=meta_init)
         if rank is not None:
             require_positive(rank=rank)
             if meta != "dense":

@@ -3,7 +3,7 @@ from keras import ops
 
 from keras_ctr.layers._base import Layer
 from keras_ctr.layers._copies import copies
-from keras_ctr.layers._sizes import require_widths
+from keras_ctr.layers._sizes import require_choice, require_widths
 from keras_ctr.layers.meta_tanh_normalization import MetaTanhNormalization
 from keras_ctr.layers.mlp import MLP
 from keras_ctr.layers.skip_logit import SkipLogit
@@ -57,11 +57,7 @@ class SkipMetaLogit(Layer):
     ):
         super().__init__(**kwargs)
         require_widths(hidden_units)
-        if mtn_position not in ("skip", "hidden", "logit"):
-            raise ValueError(
-                "`mtn_position` must be 'skip', 'hidden' or 'logit'. "
-                f"Received: mtn_position={mtn_position!r}"
-            )
+        require_choice(("skip", "hidden", "logit"), mtn_position=mtn_position)
         self.hidden_units = hidden_units
         self.activation = activation
         self.dropout = dropout

@@ -222,18 +222,17 @@ class Tables:
         lookups, found = [], {}
 
         def tap(table, now):
-            def looked_up(columns):
+            def looked_up(columns, ids, present):
                 # Two layers that number alike and see the same arrays find the same.
                 key = (_numbering(table), *map(id, columns))
                 if key not in found:
-                    found[key] = columns, self._index(table, columns)
+                    found[key] = columns, self._index(table, ids, present)
                 index = found[key][1]
                 read = table.read(index, *now)
                 lookups.append((table, read))
                 rows = hand_out(read.rows, len(lookups) - 1)
                 rows = ops.take(rows, index.where, axis=0)
-                positions = sum(column.shape[1] for column in columns)
-                return ops.reshape(rows, (-1, positions, rows.shape[-1]))
+                return ops.reshape(rows, (-1, ids.shape[1], rows.shape[-1]))
 
             return looked_up
 
@@ -245,8 +244,7 @@ class Tables:
             for table in self.tables:
                 object.__setattr__(table.layer, "tap", None)
 
-    def _index(self, table, columns):
-        ids, present = table.layer.row_numbers(columns)
+    def _index(self, table, ids, present):
         owner = self.owners[_numbering(table)]
         flat = ops.reshape(ids, (-1,)), ops.reshape(present, (-1,))
         return Index(*distinct(owner, *flat, self.static))
@@ -294,7 +292,7 @@ class Tables:
             return parts[0]
         ids = ops.concatenate([read.index.ids for read, _ in parts])
         present = ops.concatenate([read.index.present[:, 0] for read, _ in parts])
-        index = Index(*distinct(self.owners[_numbering(table)], ids, present, self.static))
+        index = self._index(table, ids, present)
         total = ops.segment_sum(
             ops.concatenate([gradient for _, gradient in parts]),
             index.where,

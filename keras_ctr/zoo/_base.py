@@ -194,6 +194,10 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
                     loss = loss + self.batch_l2 / 2 * layer.row_penalty(x, counts)
         return loss
 
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Metrics are of the click: what auxiliary losses add in training stands behind it."""
+        return super().compute_metrics(x, y, y_pred[:, :1], sample_weight)
+
     def _prepare(self):
         """Decides which tables are trained by rows. Before the optimizer is built."""
         if self.tables is None and self.compiled:

@@ -46,6 +46,3 @@ class TwoStreams(CTRModel):
         for stream in streams:
             loss = loss + self.stream_loss(y, whole, stream, sample_weight)
         return loss
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, y, y_pred[:, :1], sample_weight)

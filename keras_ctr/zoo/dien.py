@@ -83,6 +83,3 @@ class DIEN(CTRModel):
             total, events = ops.unstack(ops.sum(y_pred[:, 1:], axis=0), 2)
             loss = loss + self.aux_weight * total / ops.maximum(events, 1.0)
         return loss
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, y, y_pred[:, :1], sample_weight)

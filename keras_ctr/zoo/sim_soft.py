@@ -98,6 +98,3 @@ class SIMSoft(CTRModel):
         if y_pred.shape[-1] > 1:
             loss = loss + self.aux_weight * LogLoss()(y, y_pred[:, 1:], sample_weight)
         return loss
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, y, y_pred[:, :1], sample_weight)

@@ -122,6 +122,3 @@ class TokenMixerLarge(CTRModel):
         if lower.shape[-1]:  # LogLoss takes the mean over them
             loss = loss + self.aux_weight * lower.shape[-1] * LogLoss()(y, lower, sample_weight)
         return loss
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, y, y_pred[:, :1], sample_weight)
