@@ -2,12 +2,17 @@
 
 Each of them defines:
 
-- `take(variable, ids)`: rows, without a gradient to the table;
 - `distinct(owner, ids, present, static)`: the fields of an `Index`. Equal ids are found without a
   sort: each position writes its number into `owner`, at the row of its id, and reads who was last.
   `static`: whether XLA compiles the step, so that shapes cannot depend on ids;
-- `write(variable, index, rows)`: writes rows in place;
-- `settled_in_place(function, table, state)`: `table = function(table, state)`, chunk by chunk;
+- `read_rows(function, index, variables)`: `function(rows of each variable)` for the rows of an
+  index, without a gradient to the variables;
+- `write_rows(function, index, variables, others, given)`: writes new rows of the variables, in
+  place. `function` gets three lists, the rows of `variables`, those of `others`, and `given`, and
+  returns the new rows of `variables`. Where shapes are static, both go through the distinct ids in
+  chunks, so that the work is that of the distinct ids, not of all positions;
+- `settler(function)`: returns a function of `(table, state, *numbers)` that sets the table to
+  `function(table, state, *numbers)`, in place, chunk by chunk;
 - `RowTrainer`: the training step;
 - `DENSE_UP_TO`: rows up to which a table is trained densely, where that is the faster way.
 """
@@ -29,6 +34,6 @@ else:
 DENSE_UP_TO = _module.DENSE_UP_TO
 RowTrainer = _module.RowTrainer
 distinct = _module.distinct
-settled_in_place = _module.settled_in_place
-take = _module.take
-write = _module.write
+read_rows = _module.read_rows
+settler = _module.settler
+write_rows = _module.write_rows

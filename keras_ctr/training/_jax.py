@@ -8,32 +8,75 @@ import keras
 
 DENSE_UP_TO = 800_000  # rows; where `rows` and `dense` cross in tests/bench/tables.py, on one core
 CHUNK = 1 << 16  # rows settled at a time
-
-
-def take(variable, ids):
-    return jnp.take(keras.ops.convert_to_tensor(variable), ids, axis=0, mode="clip")
+PART = 1 << 13  # rows read or updated at a time
 
 
 def distinct(owner, ids, present, static):
-    at = jnp.arange(ids.shape[0], dtype="int32")
-    owners = keras.ops.convert_to_tensor(owner).at[ids].set(at)
+    size, positions = owner.shape[0], ids.shape[0]
+    part = min(PART, positions)
+    length = -(-positions // part) * part
+    at = jnp.arange(positions, dtype="int32")
+    owners = keras.ops.convert_to_tensor(owner).at[ids].set(at, mode="drop")
     owner.assign(owners)
-    where = owners[ids]  # for each position, the one that stands for its id
-    return ids, where, where == at, present[:, None]
+    first = owners.at[ids].get(mode="clip")  # for each position, the one that stands for its id
+    standing = (first == at) & (ids < size)
+    rank = jnp.cumsum(standing, dtype="int32") - 1
+    to = jnp.where(standing, rank, length)
+    distinct = jnp.full(length, size, "int32").at[to].set(ids, mode="drop")
+    present = jnp.zeros(length, bool).at[to].set(present, mode="drop")
+    return distinct, rank.at[first].get(mode="clip"), rank[-1] + 1, present[:, None]
 
 
-def write(variable, index, rows):
-    table = keras.ops.convert_to_tensor(variable)
-    ids = jnp.where(index.keep, index.ids, table.shape[0])  # out of range: dropped
-    variable.assign(table.at[ids].set(rows.astype(table.dtype), mode="drop"))
+def _parts(index):
+    """The length of a part of an index, and how many parts hold a distinct id."""
+    part = min(PART, index.ids.shape[0])
+    return part, (index.count + part - 1) // part
 
 
-def settled_in_place(function, table, state):
-    size = table.shape[0]
-    length = min(CHUNK, size)
+def _take(values, ids):
+    return [jnp.take(value, ids, axis=0, mode="clip") for value in values]
 
+
+def read_rows(function, index, variables):
+    values = [keras.ops.convert_to_tensor(variable) for variable in variables]
+    part, parts = _parts(index)
+
+    def read(ids):
+        return function(*_take(values, ids))
+
+    def chunk(at, rows):
+        ids = jax.lax.dynamic_slice_in_dim(index.ids, at * part, part)
+        return jax.lax.dynamic_update_slice_in_dim(rows, read(ids), at * part, 0)
+
+    of = jax.eval_shape(read, index.ids)
+    return jax.lax.fori_loop(0, parts, chunk, jnp.zeros(of.shape, of.dtype))
+
+
+def write_rows(function, index, variables, others, given):
+    others = [keras.ops.convert_to_tensor(variable) for variable in others]
+    part, parts = _parts(index)
+
+    def chunk(at, values):
+        ids, *here = (
+            jax.lax.dynamic_slice_in_dim(value, at * part, part) for value in (index.ids, *given)
+        )
+        rows = function(_take(values, ids), _take(others, ids), here)
+        return [
+            value.at[ids].set(new.astype(value.dtype), mode="drop")  # out of range: no row
+            for value, new in zip(values, rows, strict=True)
+        ]
+
+    values = [keras.ops.convert_to_tensor(variable) for variable in variables]
+    for variable, value in zip(variables, jax.lax.fori_loop(0, parts, chunk, values), strict=True):
+        variable.assign(value)
+
+
+def settler(function):
     @functools.partial(jax.jit, donate_argnums=0)
-    def settle(rows, state):
+    def settle(rows, state, *now):
+        size = rows.shape[0]
+        length = min(CHUNK, size)
+
         def chunk(at, rows):
             # The last chunk begins early; what it has in common with the one before is done once.
             start = jnp.minimum(at * length, size - length)
@@ -41,12 +84,24 @@ def settled_in_place(function, table, state):
                 jax.lax.dynamic_slice_in_dim(value, start, length) for value in (rows, state)
             )
             fresh = (start + jnp.arange(length) >= at * length)[:, None]
-            new = jnp.where(fresh, function(old, kept), old)
+            new = jnp.where(fresh, function(old, kept, *now), old)
             return jax.lax.dynamic_update_slice_in_dim(rows, new, start, 0)
 
         return jax.lax.fori_loop(0, -(-size // length), chunk, rows)
 
-    table.assign(settle(table.value, state.value))
+    return lambda table, state, *now: table.assign(settle(table.value, state.value, *now))
+
+
+@jax.custom_vjp
+def _differentiable(rows, stand_in):
+    """`rows`, whose gradient goes to `stand_in`, of which nothing is read."""
+    return rows
+
+
+_differentiable.defvjp(
+    lambda rows, stand_in: (rows, None),
+    lambda _, gradient: (jnp.zeros_like(gradient), gradient),
+)
 
 
 class RowTrainer:
@@ -85,17 +140,19 @@ class RowTrainer:
             loss_of(trainable, lambda rows, i: seen.append(rows) or rows)
             return seen
 
-        zeros = [jnp.zeros(rows.shape, rows.dtype) for rows in jax.eval_shape(shapes)]
+        stand_ins = [jnp.zeros(rows.shape, rows.dtype) for rows in jax.eval_shape(shapes)]
         of = []  # the table of each lookup: no array, so it cannot be returned
 
-        def with_deltas(trainable, deltas):
-            loss, found, lookups = loss_of(trainable, lambda rows, i: rows + deltas[i])
+        def with_stand_ins(trainable, stand_ins):
+            loss, found, lookups = loss_of(
+                trainable, lambda rows, i: _differentiable(rows, stand_ins[i])
+            )
             of[:] = [table for table, _ in lookups]
             return loss, (found, [read for _, read in lookups])
 
         (_, (found, reads)), (gradients, row_gradients) = jax.value_and_grad(
-            with_deltas, argnums=(0, 1), has_aux=True
-        )(trainable, zeros)
+            with_stand_ins, argnums=(0, 1), has_aux=True
+        )(trainable, stand_ins)
         unscaled_loss, y_pred, other, metrics = found
 
         mapping = [

@@ -5,42 +5,95 @@ import tensorflow as tf
 
 DENSE_UP_TO = 200_000  # rows; where `rows` and `dense` cross in tests/bench/tables.py, on one core
 CHUNK = 1 << 16  # rows settled at a time
-
-
-def take(variable, ids):
-    return tf.gather(variable.value, ids)  # reads the rows only, not the variable
+PART = 1 << 13  # rows read or updated at a time, where XLA compiles the step
 
 
 def distinct(owner, ids, present, static):
-    at = tf.range(tf.shape(ids)[0])
-    owner.value.scatter_update(tf.IndexedSlices(at, ids))
-    where = tf.gather(owner.value, ids)  # for each position, the one that stands for its id
-    standing = tf.equal(where, at)
-    if static:
-        return ids, where, standing, present[:, None]
+    positions = tf.shape(ids)[0]
+    at = tf.range(positions)
+    if not static:
+        owner.value.scatter_update(tf.IndexedSlices(at, ids))
+        first = tf.gather(owner.value, ids)  # for each position, the one that stands for its id
+        standing = tf.equal(first, at)
+        rank = tf.cumsum(tf.cast(standing, "int32")) - 1
+        ids, present = tf.boolean_mask(ids, standing), tf.boolean_mask(present, standing)
+        return ids, tf.gather(rank, first), None, present[:, None]
+    size = owner.shape[0]
+    part = tf.minimum(PART, positions)
+    length = -(-positions // part) * part
+    owner.value.scatter_update(tf.IndexedSlices(at, ids))  # XLA drops what is out of range
+    first = tf.gather(owner.value, ids)
+    standing = tf.equal(first, at) & (ids < size)
     rank = tf.cumsum(tf.cast(standing, "int32")) - 1
-    ids, present = tf.boolean_mask(ids, standing), tf.boolean_mask(present, standing)
-    return ids, tf.gather(rank, where), None, present[:, None]
+    to = tf.where(standing, rank, length)[:, None]
+    distinct = tf.tensor_scatter_nd_update(tf.fill([length], size), to, ids)
+    present = tf.tensor_scatter_nd_update(tf.fill([length], False), to, present)
+    return distinct, tf.gather(rank, first), rank[-1] + 1, present[:, None]
 
 
-def write(variable, index, rows):
-    rows = tf.cast(rows, variable.dtype)
-    if index.keep is not None:  # every position writes what stands for its id: equal ids agree
-        rows = tf.gather(rows, index.where)
-    variable.value.scatter_update(tf.IndexedSlices(rows, index.ids))
+def _take(variables, ids):
+    return [tf.gather(v.value, ids) for v in variables]  # reads the rows only, not the variable
 
 
-def settled_in_place(function, table, state):
+def _by_parts(index, step, *loop):
+    """Runs `step(start, part, *loop)` over the parts of an index that hold a distinct id."""
+    part = tf.minimum(PART, tf.shape(index.ids)[0])
+
+    def body(start, *loop):
+        return start + part, *step(start, part, *loop)
+
+    return tf.while_loop(lambda start, *_: start < index.count, body, [0, *loop])[1:]
+
+
+def read_rows(function, index, variables):
+    if index.count is None:
+        return function(*_take(variables, index.ids))
+
+    def step(start, part, rows):
+        ids = tf.slice(index.ids, [start], [part])
+        read = function(*_take(variables, ids))
+        return [keras.ops.slice_update(rows, [start, 0], read)]
+
+    shape = tf.stack([tf.shape(index.ids)[0], variables[0].shape[1]])
+    (rows,) = _by_parts(index, step, tf.zeros(shape, variables[0].dtype))
+    return tf.stop_gradient(tf.ensure_shape(rows, [None, variables[0].shape[1]]))
+
+
+def write_rows(function, index, variables, others, given):
+    def write(ids, here):
+        rows = function(_take(variables, ids), _take(others, ids), here)
+        for variable, new in zip(variables, rows, strict=True):
+            new = tf.cast(new, variable.dtype)
+            variable.value.scatter_update(tf.IndexedSlices(new, ids))
+
+    if index.count is None:
+        write(index.ids, given)
+        return
+
+    def step(start, part):
+        here = [tf.slice(x, [start, 0], [part, x.shape[1]]) for x in given]
+        write(tf.slice(index.ids, [start], [part]), here)
+        return []
+
+    _by_parts(index, step)
+
+
+def settler(function):
     @tf.function
-    def settle(start, stop):
+    def chunk(table, state, start, stop, *now):
         # By row numbers: a slice of a variable would read all of it, and copy it at the next write.
         ids = tf.range(start, stop)
-        rows = function(tf.gather(table.value, ids), tf.gather(state.value, ids))
-        table.value.scatter_update(tf.IndexedSlices(rows, ids))
+        rows = function(tf.gather(table, ids), tf.gather(state, ids), *now)
+        table.scatter_update(tf.IndexedSlices(rows, ids))
 
-    size = table.shape[0]
-    for start in range(0, size, CHUNK):
-        settle(tf.constant(start), tf.constant(min(start + CHUNK, size)))
+    def settle(table, state, *now):
+        size = table.shape[0]
+        now = [tf.constant(number, "float32") for number in now]
+        for start in range(0, size, CHUNK):
+            stop = min(start + CHUNK, size)
+            chunk(table.value, state.value, tf.constant(start), tf.constant(stop), *now)
+
+    return settle
 
 
 class RowTrainer:

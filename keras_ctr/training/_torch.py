@@ -7,10 +7,6 @@ DENSE_UP_TO = 50_000  # rows; where `rows` and `dense` cross in tests/bench/tabl
 CHUNK = 1 << 16  # rows settled at a time
 
 
-def take(variable, ids):
-    return torch.nn.functional.embedding(ids, variable.value.detach())
-
-
 def distinct(owner, ids, present, static):
     at = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
     owner = owner.value.detach()
@@ -21,16 +17,29 @@ def distinct(owner, ids, present, static):
     return ids[standing], rank[first], None, present[standing, None]
 
 
-def write(variable, index, rows):
-    table = variable.value.detach()
-    table.index_copy_(0, index.ids.long(), rows.to(table.dtype))
+def _take(variables, ids):
+    return [torch.nn.functional.embedding(ids, v.value.detach()) for v in variables]
 
 
-def settled_in_place(function, table, state):
-    with torch.no_grad():
-        chunks = (variable.value.detach().split(CHUNK) for variable in (table, state))
-        for rows, kept in zip(*chunks, strict=True):
-            rows.copy_(function(rows, kept))
+def read_rows(function, index, variables):
+    return function(*_take(variables, index.ids))
+
+
+def write_rows(function, index, variables, others, given):
+    rows = function(_take(variables, index.ids), _take(others, index.ids), given)
+    for variable, new in zip(variables, rows, strict=True):
+        table = variable.value.detach()
+        table.index_copy_(0, index.ids.long(), new.to(table.dtype))
+
+
+def settler(function):
+    def settle(table, state, *now):
+        with torch.no_grad():
+            chunks = (variable.value.detach().split(CHUNK) for variable in (table, state))
+            for rows, kept in zip(*chunks, strict=True):
+                rows.copy_(function(rows, kept, *now))
+
+    return settle
 
 
 class RowTrainer:

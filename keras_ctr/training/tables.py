@@ -13,7 +13,7 @@ import keras
 from keras import ops
 
 from keras_ctr.training import rules
-from keras_ctr.training._backend import DENSE_UP_TO, distinct, settled_in_place, take, write
+from keras_ctr.training._backend import DENSE_UP_TO, distinct, read_rows, settler, write_rows
 
 CHOICES = ("auto", "rows", "dense")
 
@@ -22,25 +22,24 @@ class Index(NamedTuple):
     """The distinct ids of a lookup.
 
     Attributes:
-        ids: `(n,)` row numbers. Where shapes are static, all ids of the lookup, of which `keep`
-            has one of each kind; elsewhere the distinct ones.
+        ids: `(n,)` row numbers, distinct. Where shapes are static, those from `count` on are the
+            size of the table: no row at all.
         where: `(positions,)`, for each position of the lookup, where its id stands in `ids`.
-        keep: `(n,)`, or None where all are distinct.
+        count: scalar, the number of distinct ids; None where that is `n`.
         present: `(n, 1)`, False for padding, whose row stays what it is.
     """
 
     ids: Any
     where: Any
-    keep: Any
+    count: Any
     present: Any
 
 
 class Read(NamedTuple):
-    """What a step has read of a table: rows `(n, D)`, settled, and state `(n, S)` as stored."""
+    """What a step has read of a table: rows `(n, D)`, settled."""
 
     index: Index
     rows: Any
-    state: Any
 
 
 class Table:
@@ -60,6 +59,7 @@ class Table:
         self.l2 = l2
         self.table = layer.table
         self.held = None
+        self._settler = None  # made once: it is compiled
         size, width = self.table.shape
         slots = rule.slots(width)
         if rule.decays or l2:
@@ -83,13 +83,17 @@ class Table:
             strength[:, None], dtype="float32", trainable=False, autocast=False, name="held"
         )
 
+    @property
+    def _variables(self):
+        return [self.table] if self.state is None else [self.table, self.state]
+
     def read(self, index, step, settled, learning_rate):
         """Returns the `Read` of an index, before a step."""
-        rows = take(self.table, index.ids)
-        if self.state is None:
-            return Read(index, rows, None)
-        state = take(self.state, index.ids)
-        return Read(index, self.settled(rows, state, step, settled, learning_rate), state)
+
+        def at_this_step(rows, state=None):
+            return self.settled(rows, state, step, settled, learning_rate)
+
+        return Read(index, read_rows(at_this_step, index, self._variables))
 
     def settled(self, rows, state, step, settled, learning_rate):
         """Returns rows settled up to the step before `step`; up to `settled` they were before."""
@@ -100,7 +104,7 @@ class Table:
         until = ops.maximum(step - 1 - slots["last"], since)
         return self.rule.settle(rows, slots, slots["last"], learning_rate, since, until)
 
-    def _slots(self, state):
+    def _slots(self, state=None):
         """The columns of the state by name."""
         if state is None:
             return {}
@@ -121,37 +125,39 @@ class Table:
             settled: scalar, step up to which all rows were settled.
             learning_rate: scalar.
         """
-        slots, gap = self._slots(read.state), 1.0
-        present = read.index.present
-        if "last" in slots:
-            gap = step - slots["last"]  # (n, 1)
-        if self.l2:
-            gradient = gradient + ops.where(present, self.l2 * gap, 0.0) * read.rows
-        if self.held is not None:
-            held = ops.where(present, take(self.held, read.index.ids), 0.0)
-            gradient = gradient + held * read.rows
-        rows, new = self.rule.update(read.rows, gradient, slots, step, learning_rate, gap)
-        if "last" in slots:
-            new["last"] = ops.zeros_like(slots["last"]) + step
-        state = [new[name] for name in self.widths]
-        if self.rule.moves_at_rest:  # padding has no gradient: by itself it moves in no other rule
-            rows = ops.where(present, rows, read.rows)
-        if allowed is not None:
-            rows = ops.where(allowed, rows, read.rows)
-            state = [ops.where(allowed, new[name], slots[name]) for name in self.widths]
-        write(self.table, read.index, rows)
-        if state:
-            state = state[0] if len(state) == 1 else ops.concatenate(state, axis=-1)
-            write(self.state, read.index, state)
+
+        def new(before, others, given):
+            (stored, *state), (rows, gradient, present) = before, given
+            slots, gap = self._slots(*state), 1.0
+            if "last" in slots:
+                gap = step - slots["last"]  # (n, 1)
+            if self.l2:
+                gradient = gradient + ops.where(present, self.l2 * gap, 0.0) * rows
+            for strength in others:
+                gradient = gradient + ops.where(present, strength, 0.0) * rows
+            moved, after = self.rule.update(rows, gradient, slots, step, learning_rate, gap)
+            if "last" in slots:
+                after["last"] = ops.zeros_like(slots["last"]) + step
+            if self.rule.moves_at_rest:  # in other rules padding, without a gradient, stays anyway
+                moved = ops.where(present, moved, rows)
+            if allowed is not None:
+                moved = ops.where(allowed, moved, stored)
+                after = {name: ops.where(allowed, after[name], slots[name]) for name in slots}
+            columns = [after[name] for name in self.widths]
+            if len(columns) > 1:
+                columns = [ops.concatenate(columns, axis=-1)]
+            return moved, *columns
+
+        others = [] if self.held is None else [self.held]
+        given = read.rows, gradient, read.index.present
+        write_rows(new, read.index, self._variables, others, given)
 
     def settle(self, step, settled, learning_rate):
         """Gives all rows the moves they are owed after `step` steps, in place."""
         if self.rule.decays:
-            settled_in_place(
-                lambda rows, state: self.settled(rows, state, step + 1, settled, learning_rate),
-                self.table,
-                self.state,
-            )
+            if self._settler is None:
+                self._settler = settler(self.settled)
+            self._settler(self.table, self.state, step + 1, settled, learning_rate)
 
 
 class Tables:

@@ -5,7 +5,8 @@
 A DeepFM with 39 fields, embeddings of width 16 and 1, a tower 400-400-400 without dropout, batches
 of 4,096, Adam. The fields' sizes spread geometrically from 10 and sum to the rows of the table; ids
 follow a power law with exponent 1.1 (`--ids uniform`: every id alike, the worst case). Each
-measurement is a process of its own: an epoch of 36 batches after one of two. The runs are
+measurement is a process of its own: an epoch of 36 batches after one of two; what `fit` does once
+at its end, `settle`, has a column of its own. The runs are
 interleaved and repeated, so that what else happens on the machine hits all alike; what counts are
 the ratios of medians. NAME.csv has every run, NAME.md the medians.
 
@@ -91,6 +92,7 @@ def ours(ids, label, sizes, **compiled):
     schema = keras_ctr.Schema([keras_ctr.Categorical(f"f{i}", n) for i, n in enumerate(sizes)])
     model = keras_ctr.zoo.get("deepfm", embedding_dim=WIDTH, hidden_units=list(UNITS), dropout=0.0)
     model.adapt(schema).compile("adam", **compiled)
+    model.settle = timed(model.settle, lambda: model.embeddings[0].table)
     return lambda rows: model.fit({"ids": ids[:rows]}, label[:rows], batch_size=BATCH, verbose=0)
 
 
@@ -139,6 +141,27 @@ def fuxictr(ids, label, sizes, folder):
     return epoch
 
 
+SETTLING = []  # seconds
+
+
+def timed(settle, table):
+    """`settle`, with its seconds taken, from when the steps are done until it is."""
+
+    def wait():
+        value = table().value
+        if hasattr(value, "block_until_ready"):
+            value.block_until_ready()
+
+    def run():
+        wait()
+        started = time.perf_counter()
+        settle()
+        wait()
+        SETTLING.append(time.perf_counter() - started)
+
+    return run
+
+
 def measure(who, total, kind, folder):
     """Prints rows per second and the peak memory of this process."""
     ids, label, sizes = data(total, kind)
@@ -153,11 +176,13 @@ def measure(who, total, kind, folder):
     epoch(WARM)
     started = time.perf_counter()
     epoch(len(ids))
-    speed = len(ids) / (time.perf_counter() - started)
+    settling = SETTLING[-1] if SETTLING else 0.0
+    speed = len(ids) / (time.perf_counter() - started - settling)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     from keras_ctr._hardware import versions
 
-    print(json.dumps({"rows_per_s": round(speed), "peak_gib": round(peak, 2), **versions()}))
+    found = {"rows_per_s": round(speed), "settle_s": round(settling, 3), "peak_gib": round(peak, 2)}
+    print(json.dumps(found | versions()))
 
 
 def run_once(who, backend, total, given):
