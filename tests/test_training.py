@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ctr import Categorical, Numeric, Schema, Sequence, testing, training, zoo
+from keras_ctr import Categorical, Numeric, Schema, Sequence, layers, testing, training, zoo
+from keras_ctr.training import progress
 from keras_ctr.training import tables as tables_module
 from keras_ctr.zoo._base import CTRModel
 
@@ -84,7 +85,7 @@ CASES = [(name, {}) for name in OPTIMIZERS] + [("adam", clipping) for clipping i
 def test_rows_in_every_batch_are_trained_as_by_keras(full, name, clipping):
     dense = trained(*full, optimizer=OPTIMIZERS[name](**clipping), table_optimizer="dense")
     rows = trained(*full, optimizer=OPTIMIZERS[name](**clipping))
-    assert dense.tables is None and len(rows.tables.tables) == 2
+    assert not dense.tables.tables and len(rows.tables.tables) == 2
     moved = np.abs(tables_of(dense)[1] - tables_of(model())[1]).max()
     assert moved > 1e-3
     if name == "ftrl":  # its dense form also resets the row of padding, which no lookup sees
@@ -239,22 +240,137 @@ def test_weights_alone_need_no_slots(full, tmp_path):
     np.testing.assert_array_equal(tables_of(dense)[1], tables_of(made)[1])
 
 
-def test_an_overflow_leaves_everything_as_it_was(full):
+def overflow(monkeypatch):
+    """Gradients too large for float16, of a loss that is not."""
+    before = CTRModel.compute_loss
+    monkeypatch.setattr(
+        CTRModel, "compute_loss", lambda self, *args, **kwargs: 1e6 * before(self, *args, **kwargs)
+    )
+
+
+def test_an_overflow_leaves_everything_as_it_was(full, half, monkeypatch):
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        made = model(optimizer="adam")
+        made, plain = model(optimizer="adam"), model(optimizer="adam")
         assert type(made.optimizer).__name__ == "LossScaleOptimizer"
-        made.train_on_batch(*full)
+        for batch in (full, half, half):  # rows that are owed moves, too
+            made.train_on_batch(*batch)
+            plain.train_on_batch(*batch)
         before = [numpy(weight) for weight in made.weights]
-        moved = tables_of(made)
-        batch = {**full[0], "values": np.full_like(full[0]["values"], np.inf)}
-        made.train_on_batch(batch, full[1])
+        with monkeypatch.context() as patch:
+            overflow(patch)
+            made.train_function = None
+            made.train_on_batch(*full)
+        made.train_function = None
         for weight, old in zip(made.weights, before, strict=True):
             np.testing.assert_array_equal(numpy(weight), old)
-        made.train_on_batch(*full)
-        assert np.abs(tables_of(made)[1] - moved[1]).max() > 1e-4
+        for one in (made, plain):
+            one.optimizer.dynamic_scale.assign(1024.0)
+            one.train_on_batch(*full)
+        assert largest_difference(made, plain) < 1e-6
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+BAD = {
+    "a value": lambda batch, label: ({**batch, "values": nan_at(batch["values"], 5)}, label),
+    "a label": lambda batch, label: (batch, nan_at(label, 7)),
+}
+
+
+def nan_at(array, row):
+    array = array.astype("float32")
+    array[row] = np.nan
+    return array
+
+
+@pytest.mark.parametrize("choice", ["rows", "dense"])
+@pytest.mark.parametrize("what, column", [("a value", "c"), ("a label", "y")])
+def test_a_failing_step_changes_nothing_and_is_named(full, choice, what, column):
+    batch, label = full
+    good = (
+        {key: np.concatenate([array] * 4) for key, array in batch.items()},
+        np.tile(label, (4, 1)),
+    )
+    bad = BAD[what]({k: v.copy() for k, v in good[0].items()}, good[1].copy())
+    for array in (*bad[0].values(), bad[1]):  # steps of 16: the bad row is in the seventh
+        if array.dtype == "float32" and np.isnan(array).any():
+            array[:] = np.roll(array, 96, axis=0)
+    kwargs = {"batch_size": 16, "shuffle": False, "verbose": 0}
+    made = model(optimizer="adam", table_optimizer=choice)
+    with pytest.raises(FloatingPointError, match=r"step 7\b.*\n.*") as raised:
+        made.fit(*bad, **kwargs)
+    table = str(raised.value).split("The batch:")[1]
+    assert f"columns ['{column}']" in str(raised.value)
+    assert [line.split()[:2] for line in table.split("\n")[2:]] == [
+        [name, "1" if name == column else "0"] for name in ("c", "y")
+    ]
+    plain = model(optimizer="adam", table_optimizer=choice)
+    plain.fit({key: array[:96] for key, array in good[0].items()}, good[1][:96], **kwargs)
+    made.settle()
+    assert largest_difference(made, plain) < 1e-7
+    assert int(made.optimizer.iterations) == 6
+    made.fit(*good, **kwargs)  # and goes on from there
+    plain.fit(*good, **kwargs)
+    assert largest_difference(made, plain) < 1e-7
+
+
+def test_weights_that_have_grown_too_large_are_named(full):
+    made = model(optimizer="sgd")
+    for weight in made.trainable_weights:
+        weight.assign(weight * 1e38)
+    with pytest.raises(FloatingPointError, match="step 1,.*too large: the largest is .* in '"):
+        made.train_on_batch(*full)
+
+
+def test_moving_averages_are_kept_too(full):
+    made = zoo.get("dnn", embedding_dim=4, tower=layers.MLP([8], batch_norm=True)).adapt(SCHEMA)
+    made.compile("adam")
+    made.train_on_batch(*full)
+    state = [numpy(v) for v in made.float_state]
+    with pytest.raises(FloatingPointError, match="step 2,"):
+        made.train_on_batch({**full[0], "values": nan_at(full[0]["values"], 0)}, full[1])
+    assert len(state) == 2
+    for variable, old in zip(made.float_state, state, strict=True):
+        np.testing.assert_array_equal(numpy(variable), old)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="a device makes the host wait")
+def test_a_failing_step_on_a_device(full, monkeypatch):
+    from keras_ctr.training import _torch
+
+    monkeypatch.setattr(_torch, "_waits", lambda tensor: True)
+    test_moving_averages_are_kept_too(full)
+    made, plain = model(optimizer="adam"), model(optimizer="adam")
+    made.fit(*full, shuffle=False, verbose=0)
+    monkeypatch.undo()
+    plain.fit(*full, shuffle=False, verbose=0)
+    assert largest_difference(made, plain) == 0
+
+
+class Counting(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append((batch, sorted(logs)))
+
+
+def test_a_callback_sees_every_step(full):
+    made, counting = model(), Counting()
+    made.fit(*full, batch_size=16, epochs=2, callbacks=[counting], verbose=0)
+    assert [batch for batch, _ in counting.seen] == [0, 1, 2] * 2
+    assert counting.seen[0][1] == ["loss"]
+
+
+def test_metrics_are_looked_at_at_a_pace(full, monkeypatch, capsys):
+    looked = []
+    monkeypatch.setattr(progress.StopWhenFailed, "_look", lambda self, logs: looked.append(logs))
+    monkeypatch.setattr(progress, "PACE", 3600)
+    history = model().fit(*full, batch_size=4, epochs=2, verbose=1)
+    assert len(looked) == 3  # the first step, and the ends of two epochs
+    assert "12/12" in capsys.readouterr().out and len(history.history["loss"]) == 2
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras on PyTorch has neither")
@@ -281,8 +397,6 @@ class Twice(CTRModel):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        from keras_ctr import layers
-
         self.embed = layers.FeatureEmbedding(4)
         self.click = layers.Click()
 
@@ -305,7 +419,7 @@ def test_two_lookups_of_one_table_in_a_step(full):
 
 class TestChoice:
     def test_small_tables_are_dense_and_large_ones_are_not(self, full, monkeypatch):
-        assert trained(*full, table_optimizer="auto").tables is None
+        assert not trained(*full, table_optimizer="auto").tables.tables
         monkeypatch.setattr(tables_module, "DENSE_UP_TO", 13)
         made = trained(*full, table_optimizer="auto")
         assert isinstance(made.tables.tables[0].rule, training.Adam)
@@ -355,7 +469,7 @@ class TestChoice:
         made = trained(*full, optimizer="adam")
         made.compile("adam", table_optimizer="dense")
         made.fit(*full, verbose=0)
-        assert made.tables is None and len(made.optimizer.variables) > 2 * len(made.weights)
+        assert not made.tables.tables and len(made.optimizer.variables) > 2 * len(made.weights)
 
 
 def test_batch_l2_of_rows_is_that_of_dense_tables(full):

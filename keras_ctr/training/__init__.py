@@ -9,6 +9,8 @@ when the whole table is rewritten in each step.
 """
 
 from keras_ctr.training._backend import DENSE_UP_TO, RowTrainer
+from keras_ctr.training.guard import Guard
+from keras_ctr.training.progress import StopNow, callbacks_of
 from keras_ctr.training.rules import FTRL, SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer, get
 from keras_ctr.training.tables import CHOICES, tables_of
 
@@ -19,9 +21,12 @@ __all__ = [
     "SGD",
     "Adagrad",
     "Adam",
+    "Guard",
     "RowTrainer",
     "RowWiseAdagrad",
+    "StopNow",
     "TableOptimizer",
+    "callbacks_of",
     "get",
     "tables_of",
 ]

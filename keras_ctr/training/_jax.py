@@ -105,19 +105,21 @@ _differentiable.defvjp(
 
 
 class RowTrainer:
-    """The training step of a model some of whose tables are trained by rows."""
+    """The training step of a `CTRModel`."""
 
     def train_step(self, state, data):
-        if self.tables is None:
-            return super().train_step(state, data)
         trainable, other, optimizer, metrics = state
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        tables = self.tables
-        mapping = [
-            *zip(self.non_trainable_variables, other, strict=True),
-            *zip(self.optimizer.variables, optimizer, strict=True),
-        ]
-        with keras.StatelessScope(state_mapping=mapping):
+        tables, given = self.tables, other
+
+        def scope_of(other, optimizer):
+            mapping = [
+                *zip(self.non_trainable_variables, other, strict=True),
+                *zip(self.optimizer.variables, optimizer, strict=True),
+            ]
+            return keras.StatelessScope(state_mapping=mapping)
+
+        with scope_of(other, optimizer):
             now = tables.now()
 
         def loss_of(trainable, hand_out):
@@ -140,7 +142,8 @@ class RowTrainer:
             loss_of(trainable, lambda rows, i: seen.append(rows) or rows)
             return seen
 
-        stand_ins = [jnp.zeros(rows.shape, rows.dtype) for rows in jax.eval_shape(shapes)]
+        looked_up = jax.eval_shape(shapes) if tables.tables else []
+        stand_ins = [jnp.zeros(rows.shape, rows.dtype) for rows in looked_up]
         of = []  # the table of each lookup: no array, so it cannot be returned
 
         def with_stand_ins(trainable, stand_ins):
@@ -153,18 +156,20 @@ class RowTrainer:
         (_, (found, reads)), (gradients, row_gradients) = jax.value_and_grad(
             with_stand_ins, argnums=(0, 1), has_aux=True
         )(trainable, stand_ins)
-        unscaled_loss, y_pred, other, metrics = found
+        loss, y_pred, other, metrics = found
 
-        mapping = [
-            *zip(self.non_trainable_variables, other, strict=True),
-            *zip(self.optimizer.variables, optimizer, strict=True),
-        ]
         lookups = list(zip(of, reads, strict=True))
-        with keras.StatelessScope(state_mapping=mapping) as scope:
-            gradients = tables.apply(lookups, row_gradients, gradients, now)
-        other = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
-        trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
-        logs, metrics = self._update_metrics_variables(
-            metrics, unscaled_loss, x, y, y_pred, sample_weight
-        )
-        return logs, (trainable, other, optimizer, metrics)
+        with scope_of(other, optimizer) as scope:
+            allowed = self.allowed(loss, [*gradients, *row_gradients], x, y)
+            gradients = tables.apply(lookups, row_gradients, gradients, now, allowed)
+            loss = jnp.where(allowed, loss, jnp.nan)
+        changed = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
+
+        def chosen(new, old):
+            return [jnp.where(allowed, a, b) for a, b in zip(new, old, strict=True)]
+
+        own = len(changed) - len(self.step_variables)  # those of the step have been decided upon
+        other = chosen(changed[:own], given[:own]) + changed[own:]
+        new, new_optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
+        logs, metrics = self._update_metrics_variables(metrics, loss, x, y, y_pred, sample_weight)
+        return logs, (chosen(new, trainable), other, chosen(new_optimizer, optimizer), metrics)

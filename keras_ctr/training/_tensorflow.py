@@ -97,11 +97,12 @@ def settler(function):
 
 
 class RowTrainer:
-    """The training step of a model some of whose tables are trained by rows."""
+    """The training step of a `CTRModel`."""
 
     def train_step(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        now, handed_out = self.tables and self.tables.now(), []
+        now, handed_out = self.tables.now(), []
+        kept = [(v, tf.identity(v.value)) for v in self.float_state]
         with tf.GradientTape() as tape:
 
             def hand_out(rows, i):
@@ -109,23 +110,31 @@ class RowTrainer:
                 handed_out.append(rows)
                 return rows
 
-            if self.tables is None:
+            with self.tables.tapped(hand_out, now) as lookups:
                 y_pred = self(x, training=True)
-            else:
-                with self.tables.tapped(hand_out, now) as lookups:
-                    y_pred = self(x, training=True)
             loss = self._compute_loss(
                 x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
             )
-            self._loss_tracker.update_state(loss, sample_weight=tf.shape(y_pred)[0])
-            loss = self.optimizer.scale_loss(loss)
+            scaled = self.optimizer.scale_loss(loss)
         weights = self.trainable_variables
-        gradients = tape.gradient(loss, [v.value for v in weights] + handed_out)
+        gradients = tape.gradient(scaled, [v.value for v in weights] + handed_out)
         # The gradient of a gather comes as slices, in which an id can stand several times. Keras's
         # optimizers would square each of those alone; made dense, they are summed first.
         gradients = [g if g is None else tf.convert_to_tensor(g) for g in gradients]
+        allowed = self.allowed(loss, gradients, x, y)
         dense, of_rows = gradients[: len(weights)], gradients[len(weights) :]
-        if self.tables is not None:
-            dense = self.tables.apply(lookups, of_rows, dense, now)
-        self.optimizer.apply(dense, weights)
+        dense = self.tables.apply(lookups, of_rows, dense, now, allowed)
+
+        def apply():
+            self.optimizer.apply(dense, weights)
+            return True
+
+        if tf.distribute.has_strategy():  # where an optimizer cannot stand in a branch
+            apply()
+        else:
+            tf.cond(allowed, apply, lambda: False)
+        for variable, old in kept:
+            variable.assign(tf.where(allowed, variable.value, old))
+        loss = tf.where(allowed, loss, float("nan"))
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(y_pred)[0])
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)

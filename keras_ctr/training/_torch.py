@@ -42,12 +42,15 @@ def settler(function):
     return settle
 
 
+def _waits(tensor):
+    """Whether reading a tensor on the host makes the host wait for a device."""
+    return tensor.device.type != "cpu"
+
+
 class RowTrainer:
-    """The training step of a model some of whose tables are trained by rows."""
+    """The training step of a `CTRModel`."""
 
     def train_step(self, data):
-        if self.tables is None:
-            return super().train_step(data)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         handed_out = []
 
@@ -58,21 +61,32 @@ class RowTrainer:
 
         with torch.no_grad():
             now = self.tables.now()
+            kept = _copies(self.float_state)
         with self.tables.tapped(hand_out, now) as lookups:
             y_pred = self(x, training=True)
         self.zero_grad()
         loss = self._compute_loss(
             x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
         )
-        self._loss_tracker.update_state(loss, sample_weight=len(y_pred))
         self.optimizer.scale_loss(loss).backward()
         weights = self.trainable_variables
         with torch.no_grad():
-            gradients = self.tables.apply(
-                lookups,
-                [rows.grad for rows in handed_out],
-                [variable.value.grad for variable in weights],
-                now,
-            )
-            self.optimizer.apply(gradients, weights)
+            of_rows = [rows.grad for rows in handed_out]
+            gradients = [variable.value.grad for variable in weights]
+            allowed = self.allowed(loss, [*gradients, *of_rows], x, y)
+            gradients = self.tables.apply(lookups, of_rows, gradients, now, allowed)
+            if _waits(allowed):
+                kept += _copies([*weights, *self.optimizer.variables])
+                self.optimizer.apply(gradients, weights)
+            elif allowed:
+                self.optimizer.apply(gradients, weights)
+            if _waits(allowed) or not allowed:
+                for variable, old in kept:
+                    variable.value.copy_(torch.where(allowed, variable.value, old))
+            loss = torch.where(allowed, loss, torch.nan)
+        self._loss_tracker.update_state(loss, sample_weight=len(y_pred))
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def _copies(variables):
+    return [(variable, variable.value.detach().clone()) for variable in variables]

@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_ctr.training import rules
 from keras_ctr.training._backend import DENSE_UP_TO, distinct, read_rows, settler, write_rows
+from keras_ctr.training.guard import all_finite
 
 CHOICES = ("auto", "rows", "dense")
 
@@ -120,7 +121,7 @@ class Table:
         Args:
             read: a `Read`.
             gradient: `(n, D)`, of equal ids summed.
-            allowed: scalar, False if this step is to change nothing; None: True.
+            allowed: scalar, False if this step is to change nothing.
             step: scalar, from 1.
             settled: scalar, step up to which all rows were settled.
             learning_rate: scalar.
@@ -140,9 +141,8 @@ class Table:
                 after["last"] = ops.zeros_like(slots["last"]) + step
             if self.rule.moves_at_rest:  # in other rules padding, without a gradient, stays anyway
                 moved = ops.where(present, moved, rows)
-            if allowed is not None:
-                moved = ops.where(allowed, moved, stored)
-                after = {name: ops.where(allowed, after[name], slots[name]) for name in slots}
+            moved = ops.where(allowed, moved, stored)
+            after = {name: ops.where(allowed, after[name], slots[name]) for name in slots}
             columns = [after[name] for name in self.widths]
             if len(columns) > 1:
                 columns = [ops.concatenate(columns, axis=-1)]
@@ -183,6 +183,8 @@ class Tables:
     @property
     def variables(self):
         """All variables that a step reads or changes."""
+        if not self.tables:
+            return []
         others = [v for table in self.tables for v in (table.state, table.held) if v is not None]
         tables = [table.table for table in self.tables]
         return [self.step_settled, *tables, *others, *self.owners.values()]
@@ -190,6 +192,8 @@ class Tables:
     @property
     def saved(self):
         """`{name: variable}` of what a checkpoint must hold beside the tables."""
+        if not self.tables:
+            return {}
         found = {
             f"state_{at}": table.state
             for at, table in enumerate(self.tables)
@@ -255,7 +259,7 @@ class Tables:
         flat = ops.reshape(ids, (-1,)), ops.reshape(present, (-1,))
         return Index(*distinct(owner, *flat, self.static))
 
-    def apply(self, lookups, row_gradients, gradients, now):
+    def apply(self, lookups, row_gradients, gradients, now, allowed):
         """Updates the rows that were looked up.
 
         Args:
@@ -263,6 +267,7 @@ class Tables:
             row_gradients: gradient with respect to the distinct rows of each.
             gradients: those of the dense weights, which take part in clipping.
             now: what `now()` gave before the step.
+            allowed: scalar, whether the step is to have an effect.
 
         Returns:
             The dense gradients as the optimizer shall get them.
@@ -272,17 +277,18 @@ class Tables:
             read, total = self._summed(table, lookups, row_gradients, at)
             reads.append(read)
             sums.append(total)
-        scale, finite = None, None
+        scale = None
         if self._dense_optimizer is not self.optimizer:
             scale = ops.cast(self.optimizer.dynamic_scale, "float32")
             sums = [g if g is None else g / scale for g in sums]
-            finite = _all_finite([*gradients, *sums])
+            finite = all_finite([*gradients, *sums])
+            allowed = ops.logical_and(allowed, finite)
             # An overflow anywhere skips the step everywhere: the optimizer looks at its own only.
             gradients = [g if g is None else ops.where(finite, g, float("nan")) for g in gradients]
         sums, gradients = self._clipped(sums, gradients, scale)
         for table, read, total, at in zip(self.tables, reads, sums, now, strict=True):
             if read is not None:
-                table.update(read, total, finite, *at)
+                table.update(read, total, allowed, *at)
         return gradients
 
     def _summed(self, table, lookups, row_gradients, now):
@@ -326,6 +332,8 @@ class Tables:
 
     def settle(self):
         """Gives all rows the moves they are owed; nothing to do if that was done before."""
+        if not self.tables:
+            return
         steps = float(ops.convert_to_numpy(self.optimizer.iterations))
         before = float(ops.convert_to_numpy(self.step_settled))
         if steps == before:
@@ -339,10 +347,6 @@ def _numbering(table):
     return (table.table.shape[0], *table.layer.offsets)
 
 
-def _all_finite(tensors):
-    return ops.all(ops.stack([ops.all(ops.isfinite(t)) for t in tensors if t is not None]))
-
-
 def _power(tensor):
     return ops.sum(ops.square(tensor))
 
@@ -352,7 +356,7 @@ def _shrink(power, limit):
 
 
 def tables_of(layers, optimizer, choice, l2, static):
-    """Returns the `Tables` of layers that are to be trained by rows; None if there are none.
+    """Returns the `Tables` of the layers that are to be trained by rows.
 
     Args:
         layers: built `FeatureEmbedding`s.
@@ -368,7 +372,7 @@ def tables_of(layers, optimizer, choice, l2, static):
     if choice == "auto":
         layers = [layer for layer in layers if layer.table.shape[0] > DENSE_UP_TO]
     if choice == "dense" or not layers or optimizer is None:
-        return None
+        return Tables([], optimizer, static)
     if getattr(optimizer, "inner_optimizer", optimizer).use_ema:
         raise ValueError(
             "Moving averages of weights (`use_ema`) are kept of whole tables: use them with "

@@ -37,6 +37,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         self.table_l2 = 0.0
         self.table_optimizer = "auto"
         self.tables = None
+        self.guard = None
         self.batch_l2 = 0.0
 
     # What the columns are
@@ -208,7 +209,8 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
                 self.table_l2,
                 static=self.jit_compile,
             )
-            if self.tables is not None and not self.optimizer.built:
+            self.guard = training.Guard(self.schema)
+            if self.optimizer is not None and not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
 
     def _dense(self, variables):
@@ -223,8 +225,23 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
     @property
     def non_trainable_variables(self):
         """The other state of a training step, with tables trained by rows and their slots."""
-        others = super().non_trainable_variables
-        return others if self.tables is None else [*others, *self.tables.variables]
+        return [*super().non_trainable_variables, *self.step_variables]
+
+    @property
+    def step_variables(self):
+        """What a training step itself reads and writes: tables trained by rows, and the guard."""
+        return [] if self.tables is None else [*self.tables.variables, *self.guard.variables]
+
+    @property
+    def float_state(self):
+        """What a forward pass in training changes, such as moving averages."""
+        return [v for v in super().non_trainable_variables if "float" in v.dtype]
+
+    def allowed(self, loss, gradients, x, y):
+        """Whether a step is to have an effect, see `training.Guard`. Called by the step."""
+        if hasattr(self.optimizer, "dynamic_scale"):  # whose gradients may overflow at times
+            gradients = []
+        return self.guard.check(loss, gradients, x, y)
 
     def settle(self):
         """Gives table rows the moves that the optimizer owes them, see `training.Adam`.
@@ -282,9 +299,25 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         self._prepare()
         if self.batch_l2:
             self._count(x)
-        history = super().fit(
-            x, y, batch_size=batch_size, epochs=epochs, validation_data=validation_data, **kwargs
+        kwargs["callbacks"] = training.callbacks_of(
+            kwargs.get("callbacks"),
+            x,
+            batch_size,
+            **{**kwargs, "callbacks": None, "epochs": epochs, "model": self},
         )
+        self.guard.reset()
+        try:
+            history = super().fit(
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                validation_data=validation_data,
+                **kwargs,
+            )
+        except training.StopNow:
+            self.guard.raise_if_failed(self)
+            raise
         self.settle()
         return history
 
@@ -292,7 +325,10 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         """Keras's `train_on_batch`: one step on a dict of packed arrays and `(B, 1)` labels."""
         x = self._admit(x)
         self._prepare()
-        return super().train_on_batch(x, y, **kwargs)
+        self.guard.reset()
+        logs = super().train_on_batch(x, y, **kwargs)
+        self.guard.raise_if_failed(self)
+        return logs
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Keras's `predict`; `x` may also be a data frame of raw values.
