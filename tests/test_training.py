@@ -8,6 +8,7 @@ from keras import ops
 from keras_ctr import Categorical, Numeric, Schema, Sequence, layers, testing, training, zoo
 from keras_ctr.training import progress
 from keras_ctr.training import tables as tables_module
+from keras_ctr.training.rounding import stochastic
 from keras_ctr.zoo._base import CTRModel
 
 SCHEMA = Schema(
@@ -481,3 +482,90 @@ def test_batch_l2_of_rows_is_that_of_dense_tables(full):
     free = trained(*full, optimizer=OPTIMIZERS["sgd"]())
     assert largest_difference(*ends) < 1e-6
     assert largest_difference(ends[1], free) > 1e-3
+
+
+def narrow(**compiled):
+    keras.utils.set_random_seed(3)
+    made = zoo.get("deepfm", embedding_dim=4, hidden_units=[8], dropout=0.0)
+    made.adapt(SCHEMA, table_dtype="bfloat16")
+    for weight in made.weights:
+        weight.assign(weight + 0.3 * keras.random.normal(weight.shape, seed=len(weight.shape)))
+    made.compile(**compiled)
+    return made
+
+
+def bits(made):
+    return [numpy(ops.cast(layer.table, "float32")) for layer in made.embeddings]
+
+
+def test_rounding_is_right_on_average():
+    value = np.array([[1.0 + 2**-9, -3.14159, 1e-30, 0.0, 0.5]], "float32")
+    found = np.concatenate(
+        [
+            numpy(ops.cast(stochastic(ops.convert_to_tensor(value), "bfloat16", step), "float32"))
+            for step in range(2000)
+        ]
+    )
+    spacing = 2.0 ** (np.floor(np.log2(np.abs(value) + 1e-38)) - 7)
+    assert (np.abs(found - value) < spacing).all()
+    assert (np.abs(found.mean(axis=0) - value) < 4 * spacing * 0.5 / 2000**0.5).all()
+    assert len(np.unique(found[:, 0])) == 2 and len(np.unique(found[:, 1])) == 2
+    np.testing.assert_array_equal(found[:, 3:], np.repeat(value[:, 3:], 2000, axis=0))
+
+
+def test_numbers_are_rounded_independently_of_each_other():
+    value = np.linspace(1, 2, 4097, dtype="float32")[:-1].reshape(-1, 4)
+    up = [
+        numpy(ops.cast(stochastic(ops.convert_to_tensor(value), "bfloat16", step), "float32"))
+        > value
+        for step in range(200)
+    ]
+    up = np.array(up).reshape(200, -1)[:, 16:48:2].astype("float32")  # between two spacings
+    up = up[:, up.std(axis=0) > 0]
+    assert up.shape[1] > 10
+    off_diagonal = np.corrcoef(up.T)[np.triu_indices(up.shape[1], 1)]
+    assert np.abs(off_diagonal).max() < 5 / 200**0.5
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_tables_of_bfloat16(full, half, optimizer, tmp_path):
+    made = narrow(optimizer=OPTIMIZERS[optimizer]())
+    assert {layer.table.dtype for layer in made.embeddings} == {"bfloat16"}
+    assert made.embeddings[0].vectors.dtype == "float32"
+    before = bits(made)
+    made.fit(*half, batch_size=48, epochs=3, verbose=0)
+    for new, old in zip(bits(made), before, strict=True):
+        np.testing.assert_array_equal(new[ABSENT + PADDING], old[ABSENT + PADDING])
+        assert np.abs(new - old).max() > 0
+    made.save(tmp_path / "narrow.keras")
+    loaded = keras.saving.load_model(tmp_path / "narrow.keras")
+    assert loaded.embeddings[0].table.dtype == "bfloat16"
+    made.fit(*full, batch_size=48, shuffle=False, verbose=0)
+    loaded.fit(*full, batch_size=48, shuffle=False, verbose=0)
+    for one, other in zip(bits(made), bits(loaded), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_steps_smaller_than_the_spacing_add_up(full):
+    """A hundred of them, each a tenth of the spacing: to the nearest, none would have an effect."""
+    made, wide = narrow(optimizer=keras.optimizers.SGD(1e-3)), model(optimizer="sgd")
+    for ours, theirs in zip(made.weights, wide.weights, strict=True):
+        theirs.assign(numpy(ops.cast(ours, "float32")))
+    wide.compile(keras.optimizers.SGD(1e-3), table_optimizer="rows")
+    before = bits(made)[1]
+    for one in (made, wide):
+        one.fit(*full, batch_size=48, epochs=100, shuffle=False, verbose=0)
+    ours, theirs = bits(made)[1] - before, tables_of(wide)[1] - before
+    assert np.abs(theirs).max() / 100 < 2**-9 * 0.3  # of one step
+    assert (ours * theirs).sum() / (theirs**2).sum() == pytest.approx(1, abs=0.15)
+
+
+def test_bad_table_dtypes():
+    made = zoo.get("lr")
+    with pytest.raises(ValueError, match=r"one of .*'bfloat16'.*float16"):
+        made.adapt(SCHEMA, table_dtype="float16")
+    made.adapt(SCHEMA)
+    with pytest.raises(ValueError, match="float32 already"):
+        made.adapt(SCHEMA, table_dtype="bfloat16")
+    with pytest.raises(ValueError, match="trained by rows"):
+        narrow(table_optimizer="dense").train_on_batch(*testing.example_batch(SCHEMA, rows=8))

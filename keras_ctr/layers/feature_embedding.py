@@ -40,6 +40,7 @@ class FeatureEmbedding(SchemaLayer):
     # While a step trains the table row by row: a function of the columns of ids, and of what
     # `row_numbers` says of them, that gives their rows, `(B, sum of widths, D)`.
     tap = None
+    table_dtype = "float32"  # set by `CTRModel.adapt`
 
     def __init__(self, dim, pool="mean", initializer=None, schema=None, **kwargs):
         super().__init__(schema, **kwargs)
@@ -74,11 +75,12 @@ class FeatureEmbedding(SchemaLayer):
             offset[feature.name] = rows
             rows += feature.size
         self.offsets = list(offset.values()) + [offset[s.of] for s in self.schema.sequences]
-        # Autocast off: the table stays float32 under mixed precision, looked-up rows are cast.
+        # Autocast off: the table stays what it is under mixed precision, looked-up rows are cast.
         if rows:
             self.table = self.add_weight(
                 shape=(rows, self.row_width),
                 initializer=self.initializer,
+                dtype=self.table_dtype,
                 autocast=False,
                 name="table",
             )

@@ -15,6 +15,7 @@ from keras import ops
 from keras_ctr.training import rules
 from keras_ctr.training._backend import DENSE_UP_TO, distinct, read_rows, settler, write_rows
 from keras_ctr.training.guard import all_finite
+from keras_ctr.training.rounding import stochastic
 
 CHOICES = ("auto", "rows", "dense")
 
@@ -98,6 +99,7 @@ class Table:
 
     def settled(self, rows, state, step, settled, learning_rate):
         """Returns rows settled up to the step before `step`; up to `settled` they were before."""
+        rows = ops.cast(rows, "float32")
         if not self.rule.decays:
             return rows
         slots = self._slots(state)
@@ -141,12 +143,12 @@ class Table:
                 after["last"] = ops.zeros_like(slots["last"]) + step
             if self.rule.moves_at_rest:  # in other rules padding, without a gradient, stays anyway
                 moved = ops.where(present, moved, rows)
-            moved = ops.where(allowed, moved, stored)
+            moved = ops.where(allowed, moved, ops.cast(stored, "float32"))
             after = {name: ops.where(allowed, after[name], slots[name]) for name in slots}
             columns = [after[name] for name in self.widths]
             if len(columns) > 1:
                 columns = [ops.concatenate(columns, axis=-1)]
-            return moved, *columns
+            return stochastic(moved, self.table.dtype, step), *columns
 
         others = [] if self.held is None else [self.held]
         given = read.rows, gradient, read.index.present
@@ -156,7 +158,11 @@ class Table:
         """Gives all rows the moves they are owed after `step` steps, in place."""
         if self.rule.decays:
             if self._settler is None:
-                self._settler = settler(self.settled)
+                self._settler = settler(
+                    lambda rows, state, step, *now: stochastic(
+                        self.settled(rows, state, step, *now), self.table.dtype, step
+                    )
+                )
             self._settler(self.table, self.state, step + 1, settled, learning_rate)
 
 
@@ -366,11 +372,20 @@ def tables_of(layers, optimizer, choice, l2, static):
         static: whether XLA compiles the step.
 
     Raises:
-        ValueError: the optimizer has no row form.
+        ValueError: the optimizer has no row form; or tables of bfloat16 are to be trained densely.
     """
     layers = [layer for layer in layers if getattr(layer, "table", None) is not None]
+    narrow = [layer for layer in layers if layer.table.dtype != "float32"]
     if choice == "auto":
-        layers = [layer for layer in layers if layer.table.shape[0] > DENSE_UP_TO]
+        layers = [
+            layer for layer in layers if layer.table.shape[0] > DENSE_UP_TO or layer in narrow
+        ]
+    if choice == "dense" and narrow:
+        raise ValueError(
+            "Tables of bfloat16 are trained by rows: dense training would round to the nearest, "
+            "and lose small steps. Received: table_optimizer='dense' with table_dtype="
+            f"{narrow[0].table.dtype!r}."
+        )
     if choice == "dense" or not layers or optimizer is None:
         return Tables([], optimizer, static)
     if getattr(optimizer, "inner_optimizer", optimizer).use_ema:

@@ -18,6 +18,8 @@ from keras_ctr.optimizers import portable
 from keras_ctr.schema import Schema
 from keras_ctr.zoo._predictions import BATCH_SIZE, collect, in_stored_order
 
+TABLE_DTYPES = ("float32", "bfloat16")
+
 
 class CTRModel(FromSignature, training.RowTrainer, keras.Model):
     """A Keras model that maps a batch of packed columns to click probabilities `(B, 1)`.
@@ -33,6 +35,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.schema = None
+        self.table_dtype = "float32"
         self.encoder = None
         self.table_l2 = 0.0
         self.table_optimizer = "auto"
@@ -42,19 +45,26 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
 
     # What the columns are
 
-    def adapt(self, data):
+    def adapt(self, data, table_dtype=None):
         """Gives the model its columns and vocabulary sizes, and builds it.
 
         Args:
             data: a data set of `keras_ctr.datasets`, or a `Schema` with sizes.
+            table_dtype: dtype of the embedding tables: `"float32"`, the default, or `"bfloat16"`,
+                which halves their memory. Those are trained by rows, in float32 arithmetic and with
+                stochastic rounding; what the optimizer keeps for each row stays float32.
 
         Returns:
             The model itself.
 
         Raises:
             ValueError: `data` carries no schema, a size is unknown, or the model has been adapted
-                to another schema before.
+                to another schema or another dtype before; or the dtype is not one of the two.
         """
+        if table_dtype not in (None, *TABLE_DTYPES):
+            raise ValueError(
+                f"`table_dtype` must be one of {TABLE_DTYPES}. Received: {table_dtype!r}"
+            )
         schema = data if isinstance(data, Schema) else getattr(data, "schema", None)
         if schema is None:
             raise ValueError(
@@ -62,8 +72,11 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
                 f"Received: {type(data).__name__}"
             )
         if self.schema is None:
+            self.table_dtype = table_dtype or self.table_dtype
             for layer in self._find(SchemaLayer):
                 layer.adapt(schema)
+            for layer in self.embeddings:
+                layer.table_dtype = self.table_dtype
             self.schema = schema
             # A model inside first: Keras would try to build it on made-up ids, out of range.
             for model in (*(layer for layer in self.layers if isinstance(layer, CTRModel)), self):
@@ -72,6 +85,11 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
             raise ValueError(
                 "This model is adapted to another schema: make a new one for other columns. "
                 f"They differ in: {', '.join(_differences(self.schema, schema))}"
+            )
+        elif table_dtype not in (None, self.table_dtype):
+            raise ValueError(
+                f"The tables of this model are {self.table_dtype} already: make a new one for "
+                f"others. Received: table_dtype={table_dtype!r}"
             )
         encoder = getattr(data, "encoder", None)
         if self.encoder is None:
@@ -429,16 +447,18 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
     def get_config(self):
         config = super().get_config()
         config["schema"] = self.schema and self.schema.to_dict()
+        config["table_dtype"] = self.table_dtype
         return config
 
     @classmethod
     def from_config(cls, config):
         config = dict(config)
         schema = config.pop("schema", None)
+        table_dtype = config.pop("table_dtype", None)
         with dtype_policy(config.pop("dtype", None)):
             model = super().from_config(config)
             if schema:
-                model.adapt(Schema.from_dict(schema))
+                model.adapt(Schema.from_dict(schema), table_dtype)
         return model
 
     def get_compile_config(self):
