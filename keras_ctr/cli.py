@@ -116,7 +116,7 @@ def train(
     recipe: Annotated[
         str, typer.Option(help="How to train: a name of keras_ctr.recipes.")
     ] = "quick",
-    config: Annotated[str | None, typer.Option(help="TOML file: recipe, epochs, [model].")] = None,
+    config: Annotated[str | None, typer.Option(help="TOML file: recipe, epochs, [model], [changes].")] = None,
     arguments: Arguments = None,
     option: Options = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
@@ -133,7 +133,9 @@ def train(
     keras_ctr.zoo.info(model)  # a wrong name is reported before data are read
     settings = _read_config(config)
     recipe = settings.get("recipe", recipe)
-    recipe_ = keras_ctr.recipes.get(recipe, data=data, model=model)
+    recipe_ = _changed(
+        keras_ctr.recipes.get(recipe, data=data, model=model), settings.get("changes", {})
+    )
     loading = _assignments(option) | ({"label": label} if label else {})
     splits = datasets.load(data, root, **loading)
     if None in splits:
@@ -149,7 +151,7 @@ def train(
         epochs=epochs or settings.get("epochs") or recipe_.epochs,
         verbose=0 if as_json else "auto" if sys.stdout.isatty() else 2,
     )
-    row = {"model": model, "data": pathlib.Path(data).name, "recipe": recipe, "seed": seed}
+    row = {"model": model, "data": pathlib.Path(data).name, "recipe": recipe_.name, "seed": seed}
     row |= found | versions()
     if save:
         net.save(save)
@@ -358,10 +360,24 @@ def _read_config(path):
         return {}
     with open(path, "rb") as file:
         settings = tomllib.load(file)
+    known = ("recipe", "epochs", "model", "changes")
     for key in settings:
-        if key not in ("recipe", "epochs", "model"):
-            raise unknown(f"key of {path}:", key, ("recipe", "epochs", "model"))
+        if key not in known:
+            raise unknown(f"key of {path}:", key, known)
     return settings
+
+
+def _changed(recipe, changes):
+    """A recipe with some attributes changed, and named so; `false` means None."""
+    known = [field.name for field in dataclasses.fields(recipe) if field.name != "name"]
+    for key in changes:
+        if key not in known:
+            raise unknown("attribute of a recipe", key, known)
+    if not changes:
+        return recipe
+    changes = {key: None if value is False else value for key, value in changes.items()}
+    named = ", ".join(f"{key}={value}" for key, value in changes.items())
+    return dataclasses.replace(recipe, name=f"{recipe.name}, {named}", **changes)
 
 
 def _assignments(pairs):

@@ -1,7 +1,7 @@
 """Studies: several models trained alike, a row per run, and what comes of the comparison.
 
 >>> sorted(keras_ctr.studies.names())
-['ablation', 'baselines', 'history', 'scaling', 'sml']
+['ablation', 'baselines', 'history', 'rows', 'scaling', 'sml']
 
 A study is a list of arms, each a model of the zoo with its arguments, trained by one recipe with
 the same seeds. Runs are appended to a CSV file one by one; a run that is in the file already is not
@@ -35,12 +35,14 @@ class Arm:
         model: name of a model of the zoo.
         config: function without arguments that returns fresh constructor arguments.
         history: whether the model gets the behaviour histories of the data, or data without them.
+        recipe: attributes of the study's recipe that are others in this arm.
     """
 
     name: str
     model: str
     config: Callable = dict
     history: bool = True
+    recipe: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +148,7 @@ def run(study, results, seeds=5, data=None, root=None, arms=None, report=print, 
             if not arm.history and plain is None:
                 plain = [part.without_sequences() for part in splits]
             recipe = recipes.get(study.recipe, data=data, model=arm.model)
+            recipe = dataclasses.replace(recipe, **arm.recipe)
             used = splits if arm.history else plain
             _, found = train_once(arm.model, used, recipe, seed, arm.config(), **fit)
             row = {**key, "model": arm.model, "recipe": study.recipe, **found, **versions()}
@@ -333,6 +336,27 @@ def sml():
     return Study("What SML adds", arms, lambda name: name.split()[0], "frappe_x1")
 
 
+def rows():
+    """Tables trained by rows, each seen in some batches only, and whole tables in every step.
+
+    Without L2, which only whole tables have exactly, and with it.
+    """
+    arms = [
+        Arm(
+            f"{model}{suffix} {choice}",
+            model,
+            recipe={"table_optimizer": choice, "table_l2": l2, "epochs": 5},
+        )
+        for model, suffix, l2 in (("dnn", "", 0.0), ("deepfm", "", 0.0), ("deepfm", " L2", 0.01))
+        for choice in ("dense", "rows")
+    ]
+
+    def reference(name):
+        return name.rsplit(" ", 1)[0] + " dense"
+
+    return Study("Rows or whole tables", arms, reference, "frappe_x1")
+
+
 def scaling_fits(rows):
     """Fits AUC against forward FLOPs per sample, for the rows of the study `scaling`.
 
@@ -416,6 +440,7 @@ STUDIES = {
     "scaling": scaling,
     "history": history,
     "sml": sml,
+    "rows": rows,
 }
 
 

@@ -123,6 +123,14 @@ def test_config_file(clicks, tmp_path):
         run("train", "fm", "--data", clicks, "--label", "click", "--config", config, "--json")
     )
     assert found["epochs"] == 1
+    config.write_text('recipe = "bars"\n[changes]\nepochs = 2\npatience = false\n')
+    found = json.loads(
+        run("train", "fm", "--data", clicks, "--label", "click", "--config", config, "--json")
+    )
+    assert found["epochs"] == 2 and found["recipe"] == "bars, epochs=2, patience=None"
+    config.write_text("[changes]\npatiance = 3\n")
+    with pytest.raises(ValueError, match="Did you mean 'patience'"):
+        run("train", "fm", "--data", clicks, "--label", "click", "--config", config)
     config.write_text("epoch = 1\n")
     with pytest.raises(ValueError, match="Did you mean 'epochs'"):
         run("train", "fm", "--data", clicks, "--label", "click", "--config", config)

@@ -744,8 +744,19 @@ def test_a_model_of_pairs_needs_two_columns():
             adapted(name, Schema([Categorical("user", 5)]))
 
 
-def test_dlrm_without_quantities_or_without_names(rng, tmp_path):
-    model = adapted("dlrm", Schema([Categorical("user", 5), Categorical("item", 4)]))
+@pytest.mark.parametrize("interaction, width", [("dot", 4 + 10), ("cat", 5 * 4)])
+def test_dlrm_combines(interaction, width):
+    """Three columns, one history and the quantities: five vectors of width 4, ten pairs."""
+    model = adapted("dlrm", interaction=interaction)
+    assert model.tower.weights[0].shape[0] == width
+    with pytest.raises(ValueError, match="'dot' or 'cat'.*'sum'"):
+        adapted("dlrm", interaction="sum")
+
+
+@pytest.mark.parametrize("interaction", ["dot", "cat"])
+def test_dlrm_without_quantities_or_without_names(rng, tmp_path, interaction):
+    schema = Schema([Categorical("user", 5), Categorical("item", 4)])
+    model = adapted("dlrm", schema, interaction=interaction)
     batch = {"ids": np.array([[1, 2], [3, 3]], "int32")}
     model.save(tmp_path / "dlrm.keras")
     np.testing.assert_array_equal(

@@ -19,7 +19,7 @@ import tomllib
 from keras_ctr import studies, zoo
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-CARDS = {"sml": "dnn"}  # the card that shows a study, where it is not that of DeRes
+CARDS = {"sml": "dnn", "rows": "deepfm"}  # whose card shows a study, if not that of DeRes
 CLOSE = 0.001  # of AUC: so close counts as reproduced, as for the maintainers of BARS
 
 # What must be known about the files on which the rows of a data set were measured.

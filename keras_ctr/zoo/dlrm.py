@@ -1,5 +1,6 @@
 """DLRM. Card: zoo/dlrm/README.md."""
 
+import keras
 from keras import ops
 
 from keras_ctr import layers
@@ -14,6 +15,8 @@ class DLRM(CTRModel):
     Args:
         embedding_dim: width `D` of the embeddings.
         bottom_units: widths of the bottom tower before its last layer, which is `D` wide.
+        interaction: `"dot"`, products of all pairs, or `"cat"`, the vectors themselves in a row,
+            both of the authors' own code; without quantities the latter is a `dnn`.
         hidden_units: widths of the top tower.
         dropout: rate in the top tower.
         activation: of both towers.
@@ -35,6 +38,7 @@ class DLRM(CTRModel):
         self,
         embedding_dim=16,
         bottom_units=(512, 256, 64),
+        interaction="dot",
         hidden_units=(512, 256),
         dropout=0.0,
         activation="relu",
@@ -42,14 +46,19 @@ class DLRM(CTRModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if interaction not in ("dot", "cat"):
+            raise ValueError(
+                f"`interaction` must be 'dot' or 'cat'. Received: interaction={interaction!r}"
+            )
         self.embedding_dim = embedding_dim
         self.bottom_units = bottom_units
+        self.interaction = interaction
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
         self.bottom = layers.MLP([*bottom_units, embedding_dim], activation)
         self.embed = layers.CategoricalEmbedding(embedding_dim)
-        self.interact = layers.DotInteraction()
+        self.combine = layers.DotInteraction() if interaction == "dot" else keras.layers.Flatten()
         self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
 
@@ -57,8 +66,9 @@ class DLRM(CTRModel):
         x = self.embed(batch)  # (B, F, D)
         if not self.schema.numerics:
             self.bottom.built = True  # or Keras warns that it never will be
-            return self.click(self.tower(self.interact(x), training=training))
+            return self.click(self.tower(self.combine(x), training=training))
         dense = self.bottom(batch["values"], training=training)  # (B, D)
-        products = self.interact(ops.concatenate([dense[:, None], x], axis=1))
-        x = ops.concatenate([dense, products], axis=-1)
+        x = self.combine(ops.concatenate([dense[:, None], x], axis=1))
+        if self.interaction == "dot":
+            x = ops.concatenate([dense, x], axis=-1)
         return self.click(self.tower(x, training=training))
