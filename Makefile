@@ -46,7 +46,7 @@ test-%: .venv/all
 # run layers alone, which need no more than .venv has.
 .venv/parity: .venv/all
 	$(PIP) --no-deps --upgrade --target .venv/peers \
-		deepctr-torch keras-rs tensorflow-recommenders tf-keras
+		deepctr-torch keras-rs tensorflow-recommenders tf-keras tqdm
 	touch $@
 
 parity: .venv/parity
@@ -68,6 +68,8 @@ lint: .venv/all
 bench: .venv/all
 	$(BIN)/python tests/bench/speed.py
 	$(BIN)/python tests/bench/tables.py --out tests/bench/tables
+	$(BIN)/python tests/bench/tables.py --who ours --rows 20e6 50e6 --out tests/bench/large
+	$(BIN)/python tests/bench/fit.py --out tests/bench/fit
 
 cards: .venv/all
 	$(BIN)/python zoo/build.py

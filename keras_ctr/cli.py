@@ -116,7 +116,9 @@ def train(
     recipe: Annotated[
         str, typer.Option(help="How to train: a name of keras_ctr.recipes.")
     ] = "quick",
-    config: Annotated[str | None, typer.Option(help="TOML file: recipe, epochs, [model], [changes].")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="TOML file: recipe, epochs, [model], [changes].")
+    ] = None,
     arguments: Arguments = None,
     option: Options = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,

@@ -3,7 +3,7 @@
 >>> model = keras_ctr.zoo.get("dnn")
 >>> model.compile("adam", table_optimizer=keras_ctr.training.RowWiseAdagrad(0.02))
 
-A table of more than `DENSE_UP_TO` rows (50,000 on PyTorch, 200,000 on TensorFlow, 800,000 on JAX)
+A table of more than `DENSE_UP_TO` rows (50,000 on PyTorch, 100,000 on TensorFlow, 200,000 on JAX)
 is trained so by itself, with a rule derived from the compiled optimizer; a smaller one is faster
 when the whole table is rewritten in each step.
 """

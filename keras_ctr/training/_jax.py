@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import keras
 
-DENSE_UP_TO = 800_000  # rows; where `rows` and `dense` cross in tests/bench/tables.py, on one core
+DENSE_UP_TO = 200_000  # rows; where `rows` and `dense` cross in tests/bench/tables.py, on 2 cores
 CHUNK = 1 << 16  # rows settled at a time
 PART = 1 << 13  # rows read or updated at a time
 

@@ -3,7 +3,7 @@
 import keras
 import torch
 
-DENSE_UP_TO = 50_000  # rows; where `rows` and `dense` cross in tests/bench/tables.py, on one core
+DENSE_UP_TO = 50_000  # rows; where `rows` and `dense` cross in tests/bench/tables.py, on 2 cores
 CHUNK = 1 << 16  # rows settled at a time
 
 

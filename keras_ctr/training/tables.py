@@ -71,7 +71,7 @@ class Table:
         if slots:
             start = [x for slot_width, initial in slots.values() for x in [initial] * slot_width]
             self.state = keras.Variable(
-                lambda shape, dtype: ops.zeros(shape, dtype) + ops.convert_to_tensor(start, dtype),
+                lambda shape, dtype: ops.tile(ops.convert_to_tensor([start], dtype), (size, 1)),
                 shape=(size, len(start)),
                 dtype="float32",
                 trainable=False,

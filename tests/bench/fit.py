@@ -20,8 +20,7 @@ import time
 
 import tables
 
-ROUNDS = 5
-STEPS = 24
+ROUNDS = 3
 
 
 def loop_of(model, x, y, batch):
@@ -81,7 +80,8 @@ def measure(total, batch):
 
     import keras_ctr
 
-    tables.BATCH, tables.STEPS = batch, STEPS
+    steps = 24 if batch >= 4096 else 96
+    tables.BATCH, tables.STEPS = batch, steps
     ids, label, sizes = tables.data(total, "power")
     schema = keras_ctr.Schema([keras_ctr.Categorical(f"f{i}", n) for i, n in enumerate(sizes)])
     model = keras_ctr.zoo.get(
@@ -95,7 +95,6 @@ def measure(total, batch):
         model.fit(x, label, batch_size=batch, shuffle=False, verbose=0, **kwargs)
 
     def stock():
-        steps = len(label) // batch
         plain = keras.callbacks.CallbackList(
             add_history=True, verbose=0, epochs=1, steps=steps, model=model
         )
@@ -109,7 +108,7 @@ def measure(total, batch):
             started = time.perf_counter()
             epoch()
             if turn:
-                found[name].append((time.perf_counter() - started) / STEPS * 1e3)
+                found[name].append((time.perf_counter() - started) / steps * 1e3)
     from keras_ctr._hardware import versions
 
     print(json.dumps({"ms": found, **versions()}))
