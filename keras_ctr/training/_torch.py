@@ -10,11 +10,11 @@ CHUNK = 1 << 16  # rows settled at a time
 def distinct(owner, ids, present, static):
     at = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
     owner = owner.value.detach()
-    owner[ids] = at
-    first = owner[ids]  # for each position, the one that stands for its id
+    owner.scatter_(0, ids.long(), at)  # indexing does the same, several times slower
+    first = owner.index_select(0, ids)  # for each position, the one that stands for its id
     standing = first == at
     rank = torch.cumsum(standing, 0, dtype=torch.int32) - 1
-    return ids[standing], rank[first], None, present[standing, None]
+    return ids[standing], rank.index_select(0, first), None, present[standing, None]
 
 
 def _take(variables, ids):
