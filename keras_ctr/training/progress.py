@@ -61,7 +61,7 @@ def callbacks_of(given, x, batch_size, **kwargs):
         given: the user's: None, a callback, a list of them or a `keras.callbacks.CallbackList`.
         x, batch_size: arguments of `fit`.
         **kwargs: further ones: `epochs`, and, if given, `verbose`, `steps_per_epoch` and
-            `validation_split`.
+            `validation_split`; and the `model` itself.
     """
     if isinstance(given, keras.callbacks.CallbackList):
         return given

@@ -13,6 +13,7 @@ from keras_ctr import training
 from keras_ctr.encoder import Encoder
 from keras_ctr.layers import FeatureEmbedding
 from keras_ctr.layers._base import FromSignature, SchemaLayer
+from keras_ctr.layers._sizes import require_choice
 from keras_ctr.losses import LogLoss
 from keras_ctr.optimizers import portable
 from keras_ctr.schema import Schema
@@ -61,10 +62,8 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
             ValueError: `data` carries no schema, a size is unknown, or the model has been adapted
                 to another schema or another dtype before; or the dtype is not one of the two.
         """
-        if table_dtype not in (None, *TABLE_DTYPES):
-            raise ValueError(
-                f"`table_dtype` must be one of {TABLE_DTYPES}. Received: {table_dtype!r}"
-            )
+        if table_dtype is not None:
+            require_choice(TABLE_DTYPES, table_dtype=table_dtype)
         schema = data if isinstance(data, Schema) else getattr(data, "schema", None)
         if schema is None:
             raise ValueError(
@@ -317,12 +316,8 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         self._prepare()
         if self.batch_l2:
             self._count(x)
-        kwargs["callbacks"] = training.callbacks_of(
-            kwargs.get("callbacks"),
-            x,
-            batch_size,
-            **{**kwargs, "callbacks": None, "epochs": epochs, "model": self},
-        )
+        given = kwargs.pop("callbacks", None)
+        callbacks = training.callbacks_of(given, x, batch_size, epochs=epochs, model=self, **kwargs)
         self.guard.reset()
         try:
             history = super().fit(
@@ -331,6 +326,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
                 batch_size=batch_size,
                 epochs=epochs,
                 validation_data=validation_data,
+                callbacks=callbacks,
                 **kwargs,
             )
         except training.StopNow:

@@ -9,10 +9,8 @@ every step. What counts is the median of the ratios of neighbours.
 """
 
 import argparse
-import csv
 import json
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -161,12 +159,7 @@ def main():
     text = f"{hardware()}, {int(given.rows):,} rows.\n\n" + "\n".join(lines)
     print(text)
     if given.out:
-        out = pathlib.Path(given.out)
-        out.with_suffix(".md").write_text(text + "\n")
-        with open(out.with_suffix(".csv"), "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        tables.record(given.out, text, rows)
 
 
 if __name__ == "__main__":

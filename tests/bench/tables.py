@@ -222,6 +222,16 @@ def table(rows):
     return "\n".join(lines)
 
 
+def record(out, text, rows):
+    """Writes OUT.md and, of the rows, OUT.csv."""
+    out = pathlib.Path(out)
+    out.with_suffix(".md").write_text(text + "\n")
+    with open(out.with_suffix(".csv"), "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=float, nargs="+", default=[1e3, 1e6, 5e6])
@@ -263,12 +273,7 @@ def main():
     text = "\n\n".join([f"Rows per second, {hardware()}, ids: {given.ids}.", table(rows), *notes])
     print(text)
     if given.out:
-        out = pathlib.Path(given.out)
-        out.with_suffix(".md").write_text(text + "\n")
-        with open(out.with_suffix(".csv"), "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        record(given.out, text, rows)
 
 
 if __name__ == "__main__":
