@@ -26,6 +26,10 @@ export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 demo: .venv/demo
 	KERAS_BACKEND=jax $(BIN)/keras-ctr demo
 
+# Half of the time that XLA needs to compile goes into making programs fast which here run once.
+test parity: export XLA_FLAGS ?= \
+	--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
+
 # One process per backend, two of them at a time and one thread each: the models are tiny. JAX, which
 # spends its time compiling, has two: one for the contracts of the models, one for the rest.
 PARTS = $(patsubst jax,jax-models jax-others,$(BACKENDS))

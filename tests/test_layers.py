@@ -75,6 +75,27 @@ class TestFeatureEmbedding:
         assert rows[2] > 0 and rows[6] > 0 and rows[7 + 4] > 0
         assert rows[3] == 0  # in nobody's batch
 
+    def test_gradient_sums_over_equal_ids(self, rng):
+        layer, *_ = self.embedding(rng, pool="sum")
+        given = normal(rng, 3, 4, 4)
+
+        def weighted():
+            return ops.sum(ops.multiply(layer(BATCH), given))
+
+        found = testing.gradients(weighted, [layer.table])[0]
+        expected = np.zeros((12, 4))
+        for row in range(3):
+            for column, start in enumerate((0, 7)):
+                expected[start + BATCH["ids"][row, column]] += given[row, column]
+            for item in BATCH["history"][row]:
+                expected[7 + item] += given[row, 3]
+        expected[[0, 7]] = 0  # padding
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+    def test_sizes_of_columns(self, rng):
+        layer, *_ = self.embedding(rng)
+        assert layer.sizes_of([BATCH["ids"], BATCH["history"]]) == [(7, 1), (5, 1 + 3)]
+
     @pytest.mark.parametrize("pool", ["mean", "sum", None])
     def test_contract(self, pool):
         testing.check_layer(

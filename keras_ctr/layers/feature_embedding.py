@@ -3,6 +3,7 @@ import numpy as np
 from keras import ops
 
 from keras_ctr.layers._base import SchemaLayer
+from keras_ctr.layers._gather import gather
 from keras_ctr.schema import Schema
 
 # Only this file brings schema and Keras together: `schema.py` knows no Keras.
@@ -110,7 +111,7 @@ class FeatureEmbedding(SchemaLayer):
         """Gathers all columns of ids at once; returns one `(B, width, D)` tensor for each."""
         ids, present = self.row_numbers(columns)
         if self.tap is None:
-            rows = ops.take(self.table, ids, axis=0)
+            rows = gather(self.table, ids)
         else:
             rows = self.tap(columns, ids, present)
         rows = ops.cast(rows, self.compute_dtype)
@@ -145,7 +146,7 @@ class FeatureEmbedding(SchemaLayer):
         # A row that is met several times has its share at each of them.
         times = ops.segment_sum(known, places, num_segments=self.table.shape[0])
         times = ops.take(times * ops.convert_to_tensor(counts), places)
-        norms = ops.sum(ops.square(ops.take(self.table, places, axis=0)), axis=-1)
+        norms = ops.sum(ops.square(gather(self.table, places)), axis=-1)
         return ops.sum(known * norms / ops.maximum(times, 1.0))
 
     def row_numbers(self, columns):
@@ -160,6 +161,16 @@ class FeatureEmbedding(SchemaLayer):
         offsets = self._offset_per_position([column.shape[1] for column in columns])
         ids = _join([ops.cast(column, "int32") for column in columns])  # (B, F + all S)
         return ids + ops.convert_to_tensor(offsets, "int32"), ops.not_equal(ids, 0)
+
+    def sizes_of(self, columns):
+        """Returns, of every vocabulary that columns of ids draw from, its size and their width.
+
+        Args:
+            columns: as for `row_numbers`.
+        """
+        starts = self._offset_per_position([column.shape[1] for column in columns])
+        sizes = zip(self.offsets, self.schema.categoricals, strict=False)  # sequences share these
+        return [(feature.size, starts.count(start)) for start, feature in sizes]
 
     def _columns(self, batch):
         return [batch[key] for key in ("ids", *self._sequence_names()) if key in batch]

@@ -2,15 +2,18 @@
 
 Each of them defines:
 
-- `distinct(owner, ids, present, static)`: the fields of an `Index`. Equal ids are found without a
+- `distinct(owner, ids, present, most)`: the fields of an `Index`. Equal ids are found without a
   sort: each position writes its number into `owner`, at the row of its id, and reads who was last.
-  `static`: whether XLA compiles the step, so that shapes cannot depend on ids;
+  `most`: where XLA compiles the step, so that shapes cannot depend on ids, how many distinct ids
+  there can be; otherwise None;
 - `read_rows(function, index, variables)`: `function(rows of each variable)` for the rows of an
-  index, without a gradient to the variables;
-- `write_rows(function, index, variables, others, given)`: writes new rows of the variables, in
-  place. `function` gets three lists, the rows of `variables`, those of `others`, and `given`, and
-  returns the new rows of `variables`. Where shapes are static, both go through the distinct ids in
-  chunks, so that the work is that of the distinct ids, not of all positions;
+  index, without a gradient to the variables; and the rows of each variable themselves, or None
+  where they are better read again;
+- `write_rows(function, index, variables, stored, others, given)`: writes new rows of the variables,
+  in place. `stored` is the second result of `read_rows`. `function` gets three lists, the rows of
+  `variables`, those of `others`, and `given`, and returns the new rows of `variables`. Where shapes
+  are static, both go through the distinct ids in chunks, so that the work is that of the distinct
+  ids, not of all positions;
 - `settler(function)`: returns a function of `(table, state, *numbers)` that sets the table to
   `function(table, state, *numbers)`, in place, chunk by chunk;
 - `RowTrainer`: the training step;

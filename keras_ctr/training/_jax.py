@@ -11,10 +11,10 @@ CHUNK = 1 << 16  # rows settled at a time
 PART = 1 << 13  # rows read or updated at a time
 
 
-def distinct(owner, ids, present, static):
+def distinct(owner, ids, present, most):
     size, positions = owner.shape[0], ids.shape[0]
-    part = min(PART, positions)
-    length = -(-positions // part) * part
+    part = min(PART, most)
+    length = -(-most // part) * part
     at = jnp.arange(positions, dtype="int32")
     owners = keras.ops.convert_to_tensor(owner).at[ids].set(at, mode="drop")
     owner.assign(owners)
@@ -49,10 +49,10 @@ def read_rows(function, index, variables):
         return jax.lax.dynamic_update_slice_in_dim(rows, read(ids), at * part, 0)
 
     of = jax.eval_shape(read, index.ids)
-    return jax.lax.fori_loop(0, parts, chunk, jnp.zeros(of.shape, of.dtype))
+    return jax.lax.fori_loop(0, parts, chunk, jnp.zeros(of.shape, of.dtype)), None
 
 
-def write_rows(function, index, variables, others, given):
+def write_rows(function, index, variables, stored, others, given):
     others = [keras.ops.convert_to_tensor(variable) for variable in others]
     part, parts = _parts(index)
 

@@ -8,10 +8,9 @@ CHUNK = 1 << 16  # rows settled at a time
 PART = 1 << 13  # rows read or updated at a time, where XLA compiles the step
 
 
-def distinct(owner, ids, present, static):
-    positions = tf.shape(ids)[0]
-    at = tf.range(positions)
-    if not static:
+def distinct(owner, ids, present, most):
+    at = tf.range(tf.shape(ids)[0])
+    if most is None:
         owner.value.scatter_update(tf.IndexedSlices(at, ids))
         first = tf.gather(owner.value, ids)  # for each position, the one that stands for its id
         standing = tf.equal(first, at)
@@ -19,8 +18,8 @@ def distinct(owner, ids, present, static):
         ids, present = tf.boolean_mask(ids, standing), tf.boolean_mask(present, standing)
         return ids, tf.gather(rank, first), None, present[:, None]
     size = owner.shape[0]
-    part = tf.minimum(PART, positions)
-    length = -(-positions // part) * part
+    part = tf.minimum(PART, most)
+    length = -(-most // part) * part
     owner.value.scatter_update(tf.IndexedSlices(at, ids))  # XLA drops what is out of range
     first = tf.gather(owner.value, ids)
     standing = tf.equal(first, at) & (ids < size)
@@ -47,7 +46,8 @@ def _by_parts(index, step, *loop):
 
 def read_rows(function, index, variables):
     if index.count is None:
-        return function(*_take(variables, index.ids))
+        stored = _take(variables, index.ids)
+        return function(*stored), stored
 
     def step(start, part, rows):
         ids = tf.slice(index.ids, [start], [part])
@@ -56,23 +56,24 @@ def read_rows(function, index, variables):
 
     shape = tf.stack([tf.shape(index.ids)[0], variables[0].shape[1]])
     (rows,) = _by_parts(index, step, tf.zeros(shape, variables[0].dtype))
-    return tf.stop_gradient(tf.ensure_shape(rows, [None, variables[0].shape[1]]))
+    return tf.stop_gradient(tf.ensure_shape(rows, [None, variables[0].shape[1]])), None
 
 
-def write_rows(function, index, variables, others, given):
-    def write(ids, here):
-        rows = function(_take(variables, ids), _take(others, ids), here)
+def write_rows(function, index, variables, stored, others, given):
+    def write(ids, stored, here):
+        rows = function(stored, _take(others, ids), here)
         for variable, new in zip(variables, rows, strict=True):
             new = tf.cast(new, variable.dtype)
             variable.value.scatter_update(tf.IndexedSlices(new, ids))
 
     if index.count is None:
-        write(index.ids, given)
+        write(index.ids, stored, given)
         return
 
     def step(start, part):
         here = [tf.slice(x, [start, 0], [part, x.shape[1]]) for x in given]
-        write(tf.slice(index.ids, [start], [part]), here)
+        ids = tf.slice(index.ids, [start], [part])
+        write(ids, _take(variables, ids), here)
         return []
 
     _by_parts(index, step)

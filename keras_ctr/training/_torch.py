@@ -7,7 +7,7 @@ DENSE_UP_TO = 50_000  # rows; where `rows` and `dense` cross in tests/bench/tabl
 CHUNK = 1 << 16  # rows settled at a time
 
 
-def distinct(owner, ids, present, static):
+def distinct(owner, ids, present, most):
     at = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
     owner = owner.value.detach()
     owner.scatter_(0, ids.long(), at)  # indexing does the same, several times slower
@@ -22,11 +22,12 @@ def _take(variables, ids):
 
 
 def read_rows(function, index, variables):
-    return function(*_take(variables, index.ids))
+    stored = _take(variables, index.ids)
+    return function(*stored), stored
 
 
-def write_rows(function, index, variables, others, given):
-    rows = function(_take(variables, index.ids), _take(others, index.ids), given)
+def write_rows(function, index, variables, stored, others, given):
+    rows = function(stored, _take(others, index.ids), given)
     for variable, new in zip(variables, rows, strict=True):
         table = variable.value.detach()
         table.index_copy_(0, index.ids.long(), new.to(table.dtype))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_ctr.layers._gather import gather
 from keras_ctr.training import rules
 from keras_ctr.training._backend import DENSE_UP_TO, distinct, read_rows, settler, write_rows
 from keras_ctr.training.guard import all_finite
@@ -38,10 +39,18 @@ class Index(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What a step has read of a table: rows `(n, D)`, settled."""
+    """What a step has read of a table.
+
+    Attributes:
+        index: the `Index`.
+        rows: `(n, D)`, settled.
+        stored: what the table and its state hold at these rows, to be handed to `write_rows`; None
+            where reading that again costs less than keeping it.
+    """
 
     index: Index
     rows: Any
+    stored: Any
 
 
 class Table:
@@ -95,7 +104,7 @@ class Table:
         def at_this_step(rows, state=None):
             return self.settled(rows, state, step, settled, learning_rate)
 
-        return Read(index, read_rows(at_this_step, index, self._variables))
+        return Read(index, *read_rows(at_this_step, index, self._variables))
 
     def settled(self, rows, state, step, settled, learning_rate):
         """Returns rows settled up to the step before `step`; up to `settled` they were before."""
@@ -152,7 +161,7 @@ class Table:
 
         others = [] if self.held is None else [self.held]
         given = read.rows, gradient, read.index.present
-        write_rows(new, read.index, self._variables, others, given)
+        write_rows(new, read.index, self._variables, read.stored, others, given)
 
     def settle(self, step, settled, learning_rate):
         """Gives all rows the moves they are owed after `step` steps, in place."""
@@ -242,12 +251,13 @@ class Tables:
                 # Two layers that number alike and see the same arrays find the same.
                 key = (_numbering(table), *map(id, columns))
                 if key not in found:
-                    found[key] = columns, self._index(table, ids, present)
+                    most = _most(ids, table.layer.sizes_of(columns))
+                    found[key] = columns, self._index(table, ids, present, most)
                 index = found[key][1]
                 read = table.read(index, *now)
                 lookups.append((table, read))
                 rows = hand_out(read.rows, len(lookups) - 1)
-                rows = ops.take(rows, index.where, axis=0)
+                rows = gather(rows, index.where)
                 return ops.reshape(rows, (-1, ids.shape[1], rows.shape[-1]))
 
             return looked_up
@@ -260,10 +270,10 @@ class Tables:
             for table in self.tables:
                 object.__setattr__(table.layer, "tap", None)
 
-    def _index(self, table, ids, present):
+    def _index(self, table, ids, present, most):
         owner = self.owners[_numbering(table)]
         flat = ops.reshape(ids, (-1,)), ops.reshape(present, (-1,))
-        return Index(*distinct(owner, *flat, self.static))
+        return Index(*distinct(owner, *flat, most if self.static else None))
 
     def apply(self, lookups, row_gradients, gradients, now, allowed):
         """Updates the rows that were looked up.
@@ -310,7 +320,7 @@ class Tables:
             return parts[0]
         ids = ops.concatenate([read.index.ids for read, _ in parts])
         present = ops.concatenate([read.index.present[:, 0] for read, _ in parts])
-        index = self._index(table, ids, present)
+        index = self._index(table, ids, present, ops.shape(ids)[0])
         total = ops.segment_sum(
             ops.concatenate([gradient for _, gradient in parts]),
             index.where,
@@ -347,6 +357,18 @@ class Tables:
         for table, (_, _, rate) in zip(self.tables, self.now(), strict=True):
             table.settle(steps, before, float(ops.convert_to_numpy(rate)))
         self.step_settled.assign(steps)
+
+
+def _most(ids, widths):
+    """How many rows a batch can have at most, which bounds the arrays that XLA makes room for.
+
+    Args:
+        ids: `(B, positions)`.
+        widths: what `FeatureEmbedding.sizes_of` says of the columns of the ids.
+    """
+    batch = ops.shape(ids)[0]
+    smaller = min if isinstance(batch, int) else ops.minimum
+    return sum(smaller(batch * positions, size) for size, positions in widths)
 
 
 def _numbering(table):
