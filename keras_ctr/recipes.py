@@ -29,8 +29,10 @@ class Recipe:
         table_l2: `λ` of `(λ/2)·‖E‖²` over all embedding weights.
         table_optimizer: of `CTRModel.compile`; `"dense"` where the regularisation is to be exact.
         monitor: validation value that decides on the plateau and on stopping; larger is better.
-        patience: non-improving epochs in a row before training stops. Each of them cuts the
-            learning rate to a tenth, not below 1e-6. `None` trains all epochs.
+        patience: non-improving epochs in a row before training stops and the best weights return.
+            `None` trains all epochs, at one learning rate.
+        plateau: non-improving epochs in a row before the learning rate falls to a tenth, not below
+            1e-6.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Recipe:
     table_optimizer: str = "auto"
     monitor: str = "val_auc"
     patience: int | None = None
+    plateau: int = 1
 
     def get(self, name, **config):
         """Makes the model `name` with the recipe's sizes; `config` comes on top of them.
@@ -76,7 +79,9 @@ class Recipe:
             return []
         rule = {"monitor": self.monitor, "mode": "max", "min_delta": 1e-6}
         return [
-            keras.callbacks.ReduceLROnPlateau(factor=0.1, patience=1, min_lr=1e-6, **rule),
+            keras.callbacks.ReduceLROnPlateau(
+                factor=0.1, patience=self.plateau, min_lr=1e-6, **rule
+            ),
             keras.callbacks.EarlyStopping(
                 patience=self.patience, restore_best_weights=True, **rule
             ),

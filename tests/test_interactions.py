@@ -749,7 +749,7 @@ def test_dlrm_combines(interaction, width):
     """Three columns, one history and the quantities: five vectors of width 4, ten pairs."""
     model = adapted("dlrm", interaction=interaction)
     assert model.tower.weights[0].shape[0] == width
-    with pytest.raises(ValueError, match="'dot' or 'cat'.*'sum'"):
+    with pytest.raises(ValueError, match="'dot', 'cat'.*'sum'"):
         adapted("dlrm", interaction="sum")
 
 

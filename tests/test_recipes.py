@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import pytest
 
@@ -15,6 +17,7 @@ def test_bars_is_what_the_benchmark_says():
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
     plateau, stop = recipe.callbacks()
     assert (plateau.factor, plateau.patience, plateau.min_lr) == (0.1, 1, 1e-6)
+    assert dataclasses.replace(recipe, plateau=5).callbacks()[0].patience == 5
     assert (stop.patience, stop.restore_best_weights, stop.monitor) == (2, True, "val_auc")
 
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ctr import layers
+from keras_ctr.layers._sizes import require_choice
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -46,10 +47,7 @@ class DLRM(CTRModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if interaction not in ("dot", "cat"):
-            raise ValueError(
-                f"`interaction` must be 'dot' or 'cat'. Received: interaction={interaction!r}"
-            )
+        require_choice(("dot", "cat"), interaction=interaction)
         self.embedding_dim = embedding_dim
         self.bottom_units = bottom_units
         self.interaction = interaction

@@ -120,19 +120,22 @@ def deepctr(ids, label, sizes):
 
 def fuxictr(ids, label, sizes, folder):
     """FuxiCTR's DeepFM from a clone of its repository, in a loop like that of its own trainer."""
-    sys.path[:0] = [folder, str(pathlib.Path(folder) / "model_zoo" / "DeepFM")]
+    sys.path[:0] = [folder, str(pathlib.Path(folder) / "model_zoo" / "DeepFM" / "DeepFM_torch")]
     import torch
     from fuxictr.features import FeatureMap
     from src import DeepFM
 
     features = FeatureMap("bench", str(pathlib.Path(folder)))
-    features.labels, features.num_fields = ["label"], FIELDS
+    features.labels, features.num_fields, features.default_emb_dim = ["label"], FIELDS, WIDTH
     features.total_features = sum(sizes)
     for i, size in enumerate(sizes):
         features.features[f"f{i}"] = {
             "source": "", "type": "categorical", "vocab_size": size, "padding_idx": 0
         }  # fmt: skip
-    model = DeepFM(features, embedding_dim=WIDTH, hidden_units=list(UNITS), gpu=-1, verbose=0)
+    settings = {"optimizer": "adam", "loss": "binary_crossentropy", "metrics": ["AUC"]}
+    elsewhere = {"gpu": -1, "verbose": 0, "model_root": folder}  # where nothing is written
+    model = DeepFM(features, embedding_dim=WIDTH, hidden_units=list(UNITS), **settings, **elsewhere)
+    model._max_gradient_norm = 10.0  # as its `fit` sets it
     columns = torch.tensor(ids)
     labels = torch.tensor(label)
 
