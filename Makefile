@@ -74,7 +74,7 @@ bench: .venv/all
 	$(BIN)/python tests/bench/tables.py --out tests/bench/tables
 	$(BIN)/python tests/bench/tables.py --who ours --rows 20e6 50e6 --out tests/bench/large
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
-		$(BIN)/python tests/bench/tables.py --who ours --out tests/bench/large_pages
+		$(BIN)/python tests/bench/tables.py --who ours --rows 1e3 5e6 --out tests/bench/large_pages
 	$(BIN)/python tests/bench/fit.py --out tests/bench/fit
 
 cards: .venv/all
