@@ -273,7 +273,9 @@ def main():
                 )
                 speed, peak = found["rows_per_s"], found["peak_gib"]
                 print(f"{who:8} {backend:10} {total:12,} {speed:8,} {peak:6.2f} GiB", flush=True)
-    text = "\n\n".join([f"Rows per second, {hardware()}, ids: {given.ids}.", table(rows), *notes])
+    allocator = "".join(f", {value}" for value in [os.environ.get("GLIBC_TUNABLES")] if value)
+    head = f"Rows per second, {hardware()}, ids: {given.ids}{allocator}."
+    text = "\n\n".join([head, table(rows), *notes])
     print(text)
     if given.out:
         record(given.out, text, rows)
