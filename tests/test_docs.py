@@ -202,6 +202,10 @@ def test_status_is_derived(build, tmp_path, monkeypatch):
     (folder / "results.csv").write_text(header + "fm,d,bars,1,jax,0.8030,0.4,10\n")
     assert build.status("fm") == "runs"
     with open(folder / "results.csv", "a") as file:
+        file.write('fm,d,"bars, patience=5",1,jax,0.8000,0.4,10\n')
+    assert build.status("fm") == "runs"  # reached, but not by the recipe of the others
+    (folder / "results.csv").write_text(header + "fm,d,bars,1,jax,0.8030,0.4,10\n")
+    with open(folder / "results.csv", "a") as file:
         file.write("fm,d,bars,2,torch,0.7978,0.4,10\n")
     assert build.status("fm") == "reproduced"
     (result,) = build.measured("fm")

@@ -251,7 +251,7 @@ class Tables:
                 # Two layers that number alike and see the same arrays find the same.
                 key = (_numbering(table), *map(id, columns))
                 if key not in found:
-                    most = _most(ids, table.layer.sizes_of(columns))
+                    most = _most(ids, table.layer.sizes_of(columns)) if self.static else None
                     found[key] = columns, self._index(table, ids, present, most)
                 index = found[key][1]
                 read = table.read(index, *now)
@@ -273,7 +273,7 @@ class Tables:
     def _index(self, table, ids, present, most):
         owner = self.owners[_numbering(table)]
         flat = ops.reshape(ids, (-1,)), ops.reshape(present, (-1,))
-        return Index(*distinct(owner, *flat, most if self.static else None))
+        return Index(*distinct(owner, *flat, most))
 
     def apply(self, lookups, row_gradients, gradients, now, allowed):
         """Updates the rows that were looked up.
@@ -320,7 +320,7 @@ class Tables:
             return parts[0]
         ids = ops.concatenate([read.index.ids for read, _ in parts])
         present = ops.concatenate([read.index.present[:, 0] for read, _ in parts])
-        index = self._index(table, ids, present, ops.shape(ids)[0])
+        index = self._index(table, ids, present, ops.shape(ids)[0] if self.static else None)
         total = ops.segment_sum(
             ops.concatenate([gradient for _, gradient in parts]),
             index.where,
