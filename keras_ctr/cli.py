@@ -1,4 +1,4 @@
-"""`keras-ctr`: list, info, prepare, train, evaluate and predict from the command line."""
+"""`keras-ctr`: list, info, prepare, train, study, evaluate and predict from the command line."""
 
 import dataclasses
 import json
@@ -45,15 +45,19 @@ def list_models(
     group: Annotated[str | None, typer.Option(help="Only the models of this group.")] = None,
     as_json: Json = False,
 ):
-    """Lists the models of the zoo and the data sets."""
+    """Lists the models of the zoo, the data sets and the studies."""
+    from keras_ctr import studies
+
     models = [keras_ctr.zoo.info(name) for name in keras_ctr.zoo.names(group)]
     if as_json:
-        return _print_json({"models": models, "datasets": datasets.names()})
+        names = {"datasets": datasets.names(), "studies": studies.names()}
+        return _print_json({"models": models, **names})
     table = Table("model", "idea", title="Models")
     for model in models:
         table.add_row(model["name"], model["summary"])
     console.print(table)
     console.print("Data sets: " + ", ".join(datasets.names()))
+    console.print("Studies: " + ", ".join(studies.names()))
 
 
 @app.command()
@@ -214,7 +218,7 @@ def predict(
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="baselines, ablation, scaling or history.")],
+    name: Annotated[str, typer.Argument(help="Name of a study: see `keras-ctr list`.")],
     results: Annotated[str, typer.Option(help="CSV file; runs that are in it are not repeated.")],
     data: Annotated[str | None, typer.Option(help="Data set, instead of the study's own.")] = None,
     root: Root = None,

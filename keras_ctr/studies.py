@@ -1,7 +1,7 @@
 """Studies: several models trained alike, a row per run, and what comes of the comparison.
 
 >>> sorted(keras_ctr.studies.names())
-['ablation', 'baselines', 'history', 'rows', 'scaling', 'sml']
+['ablation', 'baselines', 'history', 'rows', 'scaling', 'sml', 'sml_parts']
 
 A study is a list of arms, each a model of the zoo with its arguments, trained by one recipe with
 the same seeds. Runs are appended to a CSV file one by one; a run that is in the file already is not
@@ -19,7 +19,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_ctr import datasets, recipes, zoo
+from keras_ctr import datasets, layers, recipes, zoo
 from keras_ctr._flops import flops
 from keras_ctr._hardware import versions
 from keras_ctr.layers import residuals
@@ -336,6 +336,29 @@ def sml():
     return Study("What SML adds", arms, lambda name: name.split()[0], "frappe_x1")
 
 
+# Towers of the study `sml_parts`: each is evaluated to a fresh layer. The first is that of BARS.
+SML_PARTS = [
+    "MLP([400] * 3, dropout=0.2, batch_norm=True)",
+    "MLP([400] * 3, dropout=0.2)",
+    "SkipMetaLogit([400] * 3, dropout=0.2, linear=True)",
+    'SkipMetaLogit([400] * 3, dropout=0.2, linear=True, mtn_position="hidden")',
+    'SkipMetaLogit([400] * 3, dropout=0.2, linear=True, mtn_position="logit")',
+    'SkipMetaLogit([400] * 3, dropout=0.2, linear=True, norm=Activation("tanh"))',
+    "SkipMetaLogit([400] * 3, dropout=0.2, linear=True, norm=Identity())",
+]
+
+
+def sml_parts():
+    """The parts of SML and the places of its norm, in a DNN trained to the end."""
+    known = vars(layers) | {name: vars(keras.layers)[name] for name in ("Activation", "Identity")}
+
+    def config(expression):
+        return lambda: {"tower": eval(expression, {}, known)}
+
+    arms = [Arm(expression, "dnn", config(expression)) for expression in SML_PARTS]
+    return Study("The parts of SML", arms, SML_PARTS[1], "frappe_x1", recipe="bars")
+
+
 def rows():
     """Tables trained by rows, each seen in some batches only, and whole tables in every step.
 
@@ -440,6 +463,7 @@ STUDIES = {
     "scaling": scaling,
     "history": history,
     "sml": sml,
+    "sml_parts": sml_parts,
     "rows": rows,
 }
 

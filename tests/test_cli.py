@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import keras_ctr
-from keras_ctr import cli
+from keras_ctr import cli, studies
 
 pytestmark = pytest.mark.once
 
@@ -48,6 +48,7 @@ def test_list_and_info():
     listed = json.loads(run("list", "--json"))
     assert [model["name"] for model in listed["models"]] == keras_ctr.zoo.names()
     assert listed["datasets"] == keras_ctr.datasets.names()
+    assert listed["studies"] == studies.names()
     assert "deres" in run("list") and "lr" not in run("list", "--group", "sequence")
     assert json.loads(run("info", "dcnv2", "--json"))["arguments"]["num_layers"] == 3
     assert "2008.13535" in run("info", "dcnv2")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ctr import layers, recipes, testing, zoo
+from keras_ctr import layers, optimizers, recipes, testing, zoo
 from keras_ctr.layers._base import arguments
 
 
@@ -244,15 +244,29 @@ class TestClaims:
             assert logit.var() > 0.1 * shallow.var()
             assert similarity(read) < 0.7
 
-    def test_a_hundred_layers_train(self, rng):
+    @pytest.mark.parametrize(
+        "tower, noise, learns",
+        [
+            ("sml", False, True),
+            pytest.param("sml", True, True, marks=pytest.mark.once),
+            pytest.param("mlp", True, False, marks=pytest.mark.once),
+        ],
+    )
+    def test_a_hundred_layers_train(self, rng, tower, noise, learns):
+        """With SML; noise in the gradients neither harms it nor takes its place."""
         x = normal(rng, 32, 4)
         y = (x[:, :1] > 0).astype("float32")
-        model = keras.Sequential([keras.Input((4,)), layers.SkipMetaLogit([4] * 100)])
+        parts = [layers.get_tower(tower, [4] * 100)]
+        parts += [keras.layers.Dense(1)] if tower == "mlp" else []
+        model = keras.Sequential([keras.Input((4,)), *parts])
+        optimizer = keras.optimizers.SGD(0.1)
+        if noise:
+            optimizer = optimizers.GradientNoise(optimizer, eta=0.01, seed=1)
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
         # Eagerly, since XLA takes longer to compile 100 layers than they take to run.
-        model.compile(keras.optimizers.SGD(0.1), loss, run_eagerly=True)
+        model.compile(optimizer, loss, run_eagerly=True)
         loss = model.fit(x, y, batch_size=32, epochs=3, verbose=0).history["loss"]
-        assert loss[-1] < loss[0] - 0.01
+        assert (loss[-1] < loss[0] - 0.01) == learns
 
     def test_batches_of_one_train(self):
         schema = testing.example_schema()

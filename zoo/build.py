@@ -19,7 +19,8 @@ import tomllib
 from keras_ctr import studies, zoo
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-CARDS = {"sml": "dnn", "rows": "deepfm"}  # whose card shows a study, if not that of DeRes
+# Whose card shows a study, if not that of DeRes.
+CARDS = {"sml": "dnn", "sml_parts": "dnn", "rows": "deepfm"}
 CLOSE = 0.001  # of AUC: so close counts as reproduced, as for the maintainers of BARS
 
 # What must be known about the files on which the rows of a data set were measured.
