@@ -18,11 +18,14 @@ class LogLoss(keras.losses.Loss):
     gradient with respect to the logit is `p - y` for `z` from -30 to 15.
 
     Call arguments:
-        y_true: `(B, 1)`, 0 or 1.
-        y_pred: `(B, 1)`, probabilities in float32.
+        y_true: `(B, 1)` or `(B,)`, 0 or 1.
+        y_pred: `(B, 1)`, probabilities in float32; or `(B, n)`, several for each label.
 
     Returns:
         The mean over the batch (or as `reduction` says), weighted if sample weights are given.
+
+    Raises:
+        ValueError: labels of another shape. They are never broadcast over the rows of a batch.
     """
 
     def __init__(self, reduction="sum_over_batch_size", name="logloss", **kwargs):
@@ -31,6 +34,13 @@ class LogLoss(keras.losses.Loss):
     def call(self, y_true, y_pred):
         y_pred = ops.convert_to_tensor(y_pred, dtype="float32")
         y_true = ops.cast(y_true, "float32")
+        if len(y_true.shape) == len(y_pred.shape) - 1:
+            y_true = ops.expand_dims(y_true, -1)
+        if len(y_true.shape) != len(y_pred.shape) or y_true.shape[-1] not in (1, y_pred.shape[-1]):
+            raise ValueError(
+                "Labels must have shape (B, 1) or (B,). "
+                f"Received: labels {tuple(y_true.shape)}, predictions {tuple(y_pred.shape)}"
+            )
         log_p = ops.log(ops.maximum(y_pred, SMALLEST_P))
         log_complement = ops.log(ops.maximum(1.0 - y_pred, SMALLEST_COMPLEMENT))
         return ops.mean(-y_true * log_p - (1.0 - y_true) * log_complement, axis=-1)

@@ -385,7 +385,7 @@ class TestMaskBlock:
         (w1, b1), (w2, b2) = layer.aggregate.get_weights(), layer.project.get_weights()
         assert w1.shape == (F * D, 7) and w2.shape == (7, 5)
         mask = relu(x.reshape(B, -1) @ w1 + b1) @ w2 + b2
-        gain, shift = layer.norm.get_weights()
+        gain, shift = layer.normalise.get_weights()
         expected = relu(layer_norm(mask * hidden @ layer.hidden.get_weights()[0]) * gain + shift)
         close(layer([x, hidden]), expected)
 
@@ -739,7 +739,7 @@ class TestTwoStreams:
 
 
 def test_a_model_of_pairs_needs_two_columns():
-    for name in ("ffm", "fwfm", "ipnn"):
+    for name in ("ffm", "fwfm", "fmfm", "afm", "ipnn", "nfm", "fibinet", "dlrm"):
         with pytest.raises(ValueError, match="at least 2 fields.*Received: 1"):
             adapted(name, Schema([Categorical("user", 5)]))
 
@@ -766,10 +766,97 @@ def test_dlrm_without_quantities_or_without_names(rng, tmp_path, interaction):
         adapted("dlrm", Schema([Numeric("price"), Numeric("age")]))
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["lr", "fcn", "finalnet"])
+def test_labels_may_have_one_axis(name):
+    """As a column of a data frame has; they must not be broadcast over the rows of a batch."""
+    batch, label = testing.example_batch(testing.example_schema())
+    losses = []
+    for y in (label, label[:, 0]):
+        keras.utils.set_random_seed(1)
+        model = adapted(name)
+        model.compile(keras.optimizers.Adam(0.1))
+        losses.append(model.fit(batch, y, batch_size=32, epochs=3, verbose=0).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    assert losses[0][-1] < losses[0][0]
+
+
+@pytest.mark.parametrize("layer", [layers.FactorizationMachine(), layers.BiInteraction()])
+def test_one_long_field_does_not_drown_the_others(layer, rng):
+    """In half precision the difference of two rounded squares is off by a tenth."""
+    x = normal(rng, 200, 6, 8)
+    x[:, 0] *= 100
+    x = ops.cast(x, "bfloat16")
+    exact = np.asarray(numpy(ops.cast(x, "float32")), "float64")
+    expected = 0.5 * (exact.sum(1) ** 2 - (exact**2).sum(1))
+    half = type(layer)(dtype="mixed_bfloat16")
+    found = np.asarray(numpy(ops.cast(half(x), "float32")), "float64")
+    if found.shape[-1] == 1:
+        expected = expected.sum(-1, keepdims=True)
+    error = np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2))
+    assert error < 0.01
+
+
+@pytest.mark.parametrize("name", ["lr", "fmfm", "fwfm", "ffm"])
+def test_logits_keep_their_digits_in_half_precision(name, rng, monkeypatch):
+    """Two predictions need not be equal because their logits round to the same bfloat16."""
+    schema = testing.example_schema()
+    batch, _ = testing.example_batch(schema, rows=512)
+    model = adapted(name, schema, dtype="mixed_bfloat16")
+    for weight in model.trainable_weights:
+        weight.assign(0.3 * normal(rng, *weight.shape))
+    seen = []
+    call = layers.Click.call
+    monkeypatch.setattr(
+        layers.Click, "call", lambda self, logits: seen.append(logits) or call(self, logits)
+    )
+    model({key: ops.convert_to_tensor(array) for key, array in batch.items()})
+    parts = [p for p in keras.tree.flatten(seen[-1]) if p.shape[-1] == 1]
+    assert parts
+    for part in parts:
+        values = numpy(part)
+        rounded = numpy(ops.cast(ops.cast(values, "bfloat16"), "float32"))
+        assert (values != rounded).mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "message"),
+    [
+        ("dcnv2", {"num_layers": 0}, "`num_layers` must be at least 1"),
+        ("autoint", {"num_layers": 0}, "`num_layers` must be at least 1"),
+        ("autoint_plus", {"num_layers": -1}, "`num_layers` must be at least 1"),
+        ("fm", {"embedding_dim": 0}, "`dim` must be at least 1"),
+        ("masknet", {"num_blocks": 0}, "`num_blocks` must be at least 1"),
+        ("fcn", {"num_heads": 0}, "`num_heads` must be at least 1"),
+        ("eulernet", {"num_vectors": ()}, "`num_vectors` must list"),
+        ("eulernet", {"num_vectors": 3}, "`num_vectors` must list.*num_vectors=3"),
+        ("dnn", {"hidden_units": 400}, "`hidden_units` must list.*hidden_units=400"),
+        ("finalmlp", {"contexts": ("user",)}, "must hold two contexts"),
+    ],
+)
+def test_bad_sizes(name, config, message):
+    with pytest.raises(ValueError, match=message):
+        zoo.get(name, **config)
+
+
+def test_bad_sizes_of_the_mixture():
+    for config in ({"num_layers": 0}, {"rank": 0}, {"num_experts": 0}):
+        with pytest.raises(ValueError, match=f"`{next(iter(config))}` must be at least 1"):
+            layers.CrossMixture(**config)
+
+
+def test_masknet_without_norms_in_its_blocks():
+    plain, bare = adapted("masknet"), adapted("masknet", block_norm=False)
+    assert plain.count_params() - bare.count_params() == 2 * 5  # gain and shift of one block
+    assert type(bare).from_config(bare.get_config()).blocks[0].norm is False
+
+
 def test_finalmlp_gates():
     with pytest.raises(ValueError, match="`contexts` 'usr'. Did you mean 'user'"):
         adapted("finalmlp", contexts=("usr", None))
     model = adapted("finalmlp", gate_units=None)
     assert not model.select
+    both, _ = adapted("finalmlp", contexts=[["user", "item"], None]).select
+    assert both.gate.weights[0].shape[0] == 2 * 4
     context, free = adapted("finalmlp").select  # "user", and none
     assert context.has_context and [tuple(w.shape) for w in free.weights] == [(6, 4)]

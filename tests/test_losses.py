@@ -44,6 +44,18 @@ def test_value_is_that_of_numpy(rng):
     assert float(losses.LogLoss()(y, p)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_labels_without_a_second_axis_are_not_broadcast(rng):
+    p = rng.uniform(0.01, 0.99, (50, 1)).astype("float32")
+    y = (rng.random((50, 1)) < p).astype("float32")
+    expected = float(losses.LogLoss()(y, p))
+    assert float(losses.LogLoss()(y[:, 0], p)) == pytest.approx(expected, rel=1e-6)
+    several = float(losses.LogLoss()(y[:, 0], np.tile(p, (1, 3))))
+    assert several == pytest.approx(expected, rel=1e-6)
+    for bad in (np.tile(y, (1, 2)), y[None]):
+        with pytest.raises(ValueError, match=r"must have shape \(B, 1\) or \(B,\)"):
+            losses.LogLoss()(bad, p)
+
+
 def test_never_infinite():
     p = np.array([[0.0], [1.0], [1.0], [0.0]], "float32")
     y = np.array([[1.0], [0.0], [1.0], [0.0]], "float32")

@@ -31,6 +31,31 @@ def test_sizes_go_where_the_architecture_has_them():
     assert recipes.get("bars", data="frappe_x1", model="fm").table_l2 == 5e-6
 
 
+def test_a_tower_keeps_the_activation_of_its_architecture():
+    recipe = recipes.get("short_history", data="amazon_beauty")
+    for name, activation in (("din", "dice"), ("bst", "leaky_relu"), ("dnn", "relu")):
+        model = recipe.get(name)
+        assert (model.activation, model.tower.activation) == (activation, activation)
+    assert recipe.get("din", activation="silu").tower.activation == "silu"
+
+
+def test_arguments_of_the_tower():
+    recipe = recipes.get("bars", data="frappe_x1")
+    assert recipe.get("deepfm").tower.batch_norm
+    assert not recipe.get("deepfm", batch_norm=False).tower.batch_norm
+    with pytest.raises(ValueError, match="Unknown argument"):
+        recipe.get("deepfm", tower="sml", batch_norm=False)
+    with pytest.raises(ValueError, match="Unknown argument"):
+        recipe.get("deepfm", batchnorm=False)
+    assert recipes.get("bars", data="criteo_x4", model="ffm").get("ffm").embedding_dim == 4
+
+
+def test_regularisers_reach_the_model():
+    recipe = recipes.Recipe("mine", table_l2=0.1, batch_l2=0.2)
+    model = recipe.compile(recipe.get("din"))
+    assert (model.table_l2, model.batch_l2) == (0.1, 0.2)
+
+
 def test_plateau_cuts_the_rate_and_the_best_weights_return(tmp_path):
     train, valid, _ = datasets.load("synthetic", rows=2000, cache=tmp_path, batch_size=500)
     recipe = recipes.Recipe("fast", learning_rate=0.05, patience=2, epochs=30)

@@ -426,7 +426,7 @@ class TestBehaviorTransformer:
     def test_positions_start_as_sinusoids(self, history):
         layer = layers.BehaviorTransformer(4, num_heads=2)
         layer(*history)
-        at = np.arange(6)
+        at = np.arange(6)[::-1]  # the target is place 0
         expected = [np.sin(at), np.cos(at), np.sin(at / 100), np.cos(at / 100)]
         np.testing.assert_allclose(numpy(layer.position), np.transpose(expected), atol=1e-6)
 
@@ -592,12 +592,21 @@ class TestPerHistory:
     def test_bad_input(self):
         for groups, message in (
             ([["items", "category"]], "Unknown sequence in `groups`: 'category'.*categories"),
-            ([["items", "bought"]], "one length.*'bought': 3"),
+            ([["items", "bought"]], "one `length` and one `keep`.*'bought': \\(3, 'last'\\)"),
+            (["items", "categories"], "a list of lists.*Received: groups=.'items', 'categories'"),
+            ([[]], "a list of lists"),
             ([["items"], ["items"]], "twice: items"),
         ):
             for name in NAMES:
                 with pytest.raises(ValueError, match=message):
                     zoo.get(name, **SMALL[name], groups=groups).adapt(SEVERAL)
+        ends = [Sequence(f"clicks_{keep}", "item", 5, keep=keep) for keep in ("first", "last")]
+        with pytest.raises(ValueError, match="one `keep`.*'first'"):
+            layers.PerHistory(Echo(), [["clicks_first", "clicks_last"]]).adapt(
+                Schema([Categorical("item", 20), *ends])
+            )
+        with pytest.raises(ValueError, match="needs a schema with a `Sequence`.*'item'"):
+            layers.PerHistory(Echo(), [["clicks"]]).adapt(Schema([Categorical("item", 20)]))
         with pytest.raises(ValueError, match="no schema"):
             layers.PerHistory(Echo())(np.zeros((3, 4, 2)), [])
 
@@ -611,6 +620,29 @@ def adapted(name, rng=None, schema=None, **config):
 
 
 class TestModels:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_history_of_one_event(self, name):
+        schema = Schema([Categorical("item", 20), Sequence("history", of="item", length=1)])
+        batch, label = testing.example_batch(schema)
+        model = adapted(name, schema=schema)
+        loss = model.fit(batch, label, batch_size=64, verbose=0).history["loss"]
+        assert np.isfinite(loss).all()
+
+    def test_histories_with_padding_on_the_right_are_refused(self):
+        """Unless it is one row, whose newest event may be missing."""
+        schema = testing.example_schema()
+        batch, label = testing.example_batch(schema, rows=8)
+        model = adapted("din")
+        batch["history"][:] = [[0, 0, 0, 3, 4]]
+        batch["history"][0] = [3, 4, 0, 0, 0]
+        model.predict(batch, verbose=0)
+        batch["history"][1:] = [5, 5, 5, 5, 5]
+        model.predict(batch, verbose=0)
+        batch["history"][2] = [5, 4, 3, 0, 0]
+        for use in (model.predict, lambda *x, **k: model.fit(*x, label, **k)):
+            with pytest.raises(ValueError, match=r"right-aligned.*'history'.*\[3, 4, 0, 0, 0\]"):
+                use(batch, verbose=0)
+
     @pytest.mark.parametrize("name", NAMES)
     def test_more_padding_changes_nothing(self, name, rng):
         """Histories of length 5 and 8 that hold the same events."""
@@ -726,6 +758,13 @@ class TestModels:
             ("transact", {"num_recent": 0}, "`num_recent` must be at least 1"),
             ("sim_soft", {"top_k": 0}, "`top_k` must be at least 1"),
             ("sim_soft", {"num_recent": 0}, "`num_recent` must be at least 1"),
+            ("sim_soft", {"top_k": 2.5}, "`top_k` must be at least 1, a whole number"),
+            ("sim_soft", {"aux_weight": -1.0}, "`aux_weight` must not be negative"),
+            ("dien", {"aux_weight": -1.0}, "`aux_weight` must not be negative"),
+            ("dien", {"attention": layers.TargetAttention([5])}, "between 0 and 1.*softmax=False"),
+            ("dien", {"attention": layers.MultiHeadTargetAttention()}, "a method `scores`"),
+            ("din", {"attention": "softmax"}, "must be a layer.*'softmax'"),
+            ("transact", {"hide_recent": 2.5}, "`hide_recent` must be"),
         ],
     )
     def test_bad_input(self, name, config, message):
@@ -762,6 +801,26 @@ class TestAuxiliaryLosses:
         pairs[:, 1:] = 0  # not a single event
         found = float(model.compute_loss(y=y, y_pred=ops.convert_to_tensor(pairs)))
         assert found == pytest.approx(np.log(2), rel=1e-5)
+
+    @pytest.mark.parametrize("name", ["dien", "sim_soft"])
+    def test_weights_weigh_them_too(self, name, rng):
+        """Of rows with equal weights the whole loss is as many times as large; of none it is 0."""
+        batch, label = testing.example_batch(testing.example_schema())
+        model = adapted(name, rng)
+        model.compile("adam")
+        y, p = ops.convert_to_tensor(label), model(tensors(batch), training=True)
+        plain = float(model.compute_loss(y=y, y_pred=p))
+        for weight in (0.0, 2.0):
+            weights = ops.convert_to_tensor(np.full(len(label), weight, "float32"))
+            found = float(model.compute_loss(y=y, y_pred=p, sample_weight=weights))
+            assert found == pytest.approx(weight * plain, rel=1e-5)
+        one = np.eye(1, len(label), 3, dtype="float32")[0]  # the fourth row alone
+        found = float(model.compute_loss(y=y, y_pred=p, sample_weight=ops.convert_to_tensor(one)))
+        other = numpy(p).copy()
+        other[np.arange(len(label)) != 3, :2] = 0.9
+        other = ops.convert_to_tensor(other)
+        again = float(model.compute_loss(y=y, y_pred=other, sample_weight=one))
+        assert found == pytest.approx(again, rel=1e-5)
 
     def test_nothing_else_teaches_the_search(self, rng):
         batch, label = testing.example_batch(testing.example_schema())
@@ -846,6 +905,12 @@ class TestBatchAwareL2:
         found = model.evaluate(self.BATCH, label, verbose=0, return_dict=True)
         assert found["loss"] == pytest.approx(found["logloss"], rel=1e-5)
 
+    def test_rows_for_validation_are_not_counted(self, rng):
+        model = self.model(rng, batch_l2=0.5)
+        model.fit(self.BATCH, np.ones((4, 1)), validation_split=0.5, verbose=0)
+        expected = {2: 2, 6 + 2: 1, 6 + 3: 3, 6 + 4: 1}  # of the first two rows
+        assert {at: n for at, n in enumerate(model._counts[0]) if n} == expected
+
     def test_counts_are_those_of_a_data_set(self):
         rng = np.random.default_rng(0)
         df = {"a": rng.integers(0, 9, 100), "click": rng.integers(0, 2, 100)}
@@ -866,6 +931,8 @@ class TestBatchAwareL2:
         assert zoo.load(tmp_path / "model.keras").batch_l2 == 0.5
 
     def test_bad_input(self, rng):
+        with pytest.raises(ValueError, match="`batch_l2` must not be negative"):
+            self.model(rng, batch_l2=-0.5)
         model = self.model(rng, batch_l2=0.5)
         with pytest.raises(ValueError, match="call `fit`"):
             model.train_on_batch(self.BATCH, np.ones((4, 1), "float32"))

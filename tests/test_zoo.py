@@ -1,5 +1,6 @@
 """Every model of the zoo through the same contract, on the backend at hand."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ import pytest
 from keras import ops
 
 import keras_ctr
-from keras_ctr import Categorical, Schema, layers, testing, zoo
+from keras_ctr import Categorical, Numeric, Schema, Sequence, layers, testing, zoo
 from keras_ctr.layers import residuals
 
 HERE = pathlib.Path(__file__).parent
@@ -30,6 +31,33 @@ ran = {"check_model": set(), "reloaded": set()}
 def test_contract(name):
     testing.check_model(name, **exchange.SMALL[name])
     ran["check_model"].add(name)
+
+
+SCHEMAS = {
+    "quantities": Schema([Numeric("price"), Numeric("age")]),
+    "names": Schema([Categorical("user", 5), Categorical("item", 4)]),
+    "a name and its history": Schema([Categorical("item", 4), Sequence("seen", "item", 3)]),
+}
+
+
+@pytest.mark.once
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        (name, columns)
+        for name, columns in itertools.product(zoo.names(), SCHEMAS)
+        if (name, columns) != ("dlrm", "quantities")  # refuses, and has a test of that
+    ],
+)
+def test_any_two_columns_will_do(name, columns):
+    batch, label = testing.example_batch(SCHEMAS[columns])
+    config = exchange.SMALL[name] | ({"contexts": (None, None)} if name == "finalmlp" else {})
+    model = zoo.get(name, **config).adapt(SCHEMAS[columns])
+    model.compile(keras.optimizers.Adam(0.01))
+    loss = model.fit(batch, label, batch_size=64, verbose=0).history["loss"]
+    p = model.predict(batch, verbose=0)
+    assert np.isfinite(loss).all() and p.shape == (64, 1) and p.std() > 0
 
 
 @pytest.fixture(scope="session")

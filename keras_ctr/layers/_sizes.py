@@ -1,11 +1,22 @@
 """Checks of arguments, with errors that say what would fit."""
 
+import numbers
+
 
 def require_positive(**sizes):
-    """Raises `ValueError` unless every named size is at least 1."""
+    """Raises `ValueError` unless every named size is a whole number and at least 1."""
     for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"`{name}` must be at least 1. Received: {name}={size}")
+        if not isinstance(size, numbers.Integral) or size < 1:
+            raise ValueError(
+                f"`{name}` must be at least 1, a whole number. Received: {name}={size!r}"
+            )
+
+
+def require_not_negative(**numbers_):
+    """Raises `ValueError` unless every named number is at least 0."""
+    for name, number in numbers_.items():
+        if not number >= 0:
+            raise ValueError(f"`{name}` must not be negative. Received: {name}={number!r}")
 
 
 def require_divisor(of, width, **sizes):
@@ -32,10 +43,10 @@ def require_choice(known, **choices):
             raise ValueError(f"`{name}` must be one of {known}. Received: {name}={choice!r}")
 
 
-def require_widths(hidden_units):
-    """Raises `ValueError` unless `hidden_units` lists at least one width, all at least 1."""
-    if not hidden_units or any(units < 1 for units in hidden_units):
-        raise ValueError(
-            "`hidden_units` must list at least one positive width. "
-            f"Received: hidden_units={hidden_units}"
-        )
+def require_widths(**lists):
+    """Raises `ValueError` unless every named list holds at least one width, all at least 1."""
+    for name, widths in lists.items():
+        if not isinstance(widths, list | tuple) or not widths or min(widths) < 1:
+            raise ValueError(
+                f"`{name}` must list at least one positive width. Received: {name}={widths!r}"
+            )

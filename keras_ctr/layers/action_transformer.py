@@ -50,10 +50,8 @@ class ActionTransformer(Layer):
     ):
         super().__init__(**kwargs)
         require_positive(num_layers=num_layers, num_recent=num_recent)
-        if hide_recent < 0:
-            raise ValueError(
-                f"`hide_recent` must not be negative. Received: hide_recent={hide_recent}"
-            )
+        if hide_recent:
+            require_positive(hide_recent=hide_recent)
         self.num_layers = num_layers
         self.num_heads = num_heads
         self.hidden_units = hidden_units

@@ -43,12 +43,17 @@ class AttentionalFactorizationMachine(Layer):
         self.drop_pooled = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape):
+        if input_shape[1] == 2:  # one pair, whose weight is 1: nothing to learn
+            self.attend.built = self.score.built = True
+            return
         self.attend.build(input_shape)
         self.score.build((*input_shape[:-1], self.attention_dim))
 
     def call(self, x, training=None):
         first, second = pairs(x)
         products = first * second  # (B, P, D)
+        if products.shape[1] == 1:
+            return self.drop_pooled(products[:, 0])
         scores = ops.cast(self.score(self.attend(products)), "float32")
         weights = ops.cast(ops.softmax(scores, axis=1), products.dtype)  # (B, P, 1)
         pooled = ops.sum(self.drop_weights(weights) * products, axis=1)

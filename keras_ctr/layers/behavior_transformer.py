@@ -9,8 +9,8 @@ from keras_ctr.layers.post_norm_layer import PostNormLayer
 class BehaviorTransformer(Layer):
     """BST's encoder: events and target as one sequence, each beside a vector of its position.
 
-    Positions are learned and start as sinusoids. They are counted from the target, since histories
-    are right-aligned: the paper counts elapsed time, which histories do not have.
+    Positions are learned and start as sinusoids. They are counted from the target backwards, since
+    histories are right-aligned: the paper counts elapsed time, which histories do not have.
 
     Args:
         position_dim: width of a position's vector, even.
@@ -53,7 +53,9 @@ class BehaviorTransformer(Layer):
         batch, length, width = events_shape
         self.position = self.add_weight(
             shape=(length + 1, self.position_dim),
-            initializer=lambda shape, dtype=None: ops.convert_to_tensor(sinusoids(*shape), dtype),
+            initializer=lambda shape, dtype=None: ops.convert_to_tensor(
+                sinusoids(*shape)[::-1].copy(), dtype
+            ),
             name="position",
         )
         for layer in self.encode:

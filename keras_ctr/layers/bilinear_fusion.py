@@ -17,7 +17,7 @@ class BilinearFusion(Layer):
         inputs: list of `x` `(B, X)` and `y` `(B, Y)`.
 
     Returns:
-        A logit `(B, 1)`.
+        A logit `(B, 1)`, float32.
 
     Reference:
         Mao et al., "FinalMLP", arXiv 2304.00902: multi-head bilinear fusion. Kernels start
@@ -45,4 +45,5 @@ class BilinearFusion(Layer):
             ops.reshape(part, (-1, self.num_heads, part.shape[-1] // self.num_heads))
             for part in inputs
         )
-        return ops.sum(ops.einsum("bhx,hxy->bhy", x, self.kernel) * y, axis=(1, 2))[:, None]
+        products = ops.einsum("bhx,hxy->bhy", x, self.kernel) * y
+        return ops.sum(ops.cast(products, "float32"), axis=(1, 2))[:, None]

@@ -23,5 +23,9 @@ class CategoricalEmbedding(FeatureEmbedding):
     def adapt(self, schema):
         """Sets the schema. Raises `ValueError` if it has no Categorical, or one without a size."""
         if not schema.categoricals:
-            raise ValueError("This model embeds names: the schema must have a Categorical column.")
+            names = [feature.name for feature in schema]
+            raise ValueError(
+                "`CategoricalEmbedding` embeds names: the schema must have a Categorical column. "
+                f"Received: {names}"
+            )
         super().adapt(Schema([*schema.categoricals, *schema.sequences]))

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_ctr.layers._base import Layer
+from keras_ctr.layers._sizes import require_positive
 
 
 class Cross(Layer):
@@ -25,6 +26,7 @@ class Cross(Layer):
 
     def __init__(self, num_layers=3, **kwargs):
         super().__init__(**kwargs)
+        require_positive(num_layers=num_layers)
         self.num_layers = num_layers
         self.flatten = keras.layers.Flatten(dtype=self.dtype_policy)
 
@@ -72,6 +74,7 @@ class CrossMixture(Layer):
 
     def __init__(self, num_layers=3, rank=32, num_experts=4, **kwargs):
         super().__init__(**kwargs)
+        require_positive(num_layers=num_layers, rank=rank, num_experts=num_experts)
         self.num_layers = num_layers
         self.rank = rank
         self.num_experts = num_experts

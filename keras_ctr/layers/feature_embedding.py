@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_ctr.layers._base import SchemaLayer
 from keras_ctr.layers._gather import gather
+from keras_ctr.layers._sizes import require_positive
 from keras_ctr.schema import Schema
 
 # Only this file brings schema and Keras together: `schema.py` knows no Keras.
@@ -47,6 +48,7 @@ class FeatureEmbedding(SchemaLayer):
         super().__init__(schema, **kwargs)
         if pool not in ("mean", "sum", None):
             raise ValueError(f"`pool` must be 'mean', 'sum' or None. Received: pool={pool!r}")
+        require_positive(dim=dim)
         self.dim = dim
         self.pool = pool
         self.initializer = keras.initializers.get(

@@ -11,7 +11,7 @@ class FieldAwareFactorizationMachine(Layer):
         x: `(B, F, F - 1, D)` as `FieldAwareEmbedding` returns it.
 
     Returns:
-        A logit `(B, 1)`.
+        A logit `(B, 1)`, float32.
 
     Reference:
         Juan et al., "Field-aware Factorization Machines", RecSys 2016, eq. (4).
@@ -23,4 +23,4 @@ class FieldAwareFactorizationMachine(Layer):
         x = ops.reshape(x, (-1, fields * others, width))
         of_first = ops.take(x, first * others + second - 1, axis=1)  # i itself is left out
         of_second = ops.take(x, second * others + first, axis=1)  # (B, P, D)
-        return ops.sum(of_first * of_second, axis=(1, 2))[:, None]
+        return ops.sum(ops.cast(of_first * of_second, "float32"), axis=(1, 2))[:, None]

@@ -19,7 +19,7 @@ class FieldMatrixedFactorizationMachine(Layer):
         x: field embeddings `(B, F, D)`.
 
     Returns:
-        A logit `(B, 1)`.
+        A logit `(B, 1)`, float32.
 
     Reference:
         Sun et al., "FM²: Field-matrixed Factorization Machines", arXiv 2102.12994.
@@ -51,4 +51,5 @@ class FieldMatrixedFactorizationMachine(Layer):
             ops.take(kernel, self.places.ravel(), axis=0), (*self.places.shape, *kernel.shape[1:])
         )
         equation = "bid,ijd->bjd" if self.diagonal else "bid,ijde->bje"
-        return ops.sum(ops.einsum(equation, x, kernel) * x, axis=(1, 2))[:, None]
+        products = ops.einsum(equation, x, kernel) * x
+        return ops.sum(ops.cast(products, "float32"), axis=(1, 2))[:, None]

@@ -15,7 +15,7 @@ class FieldWeightedFactorizationMachine(Layer):
         x: field embeddings `(B, F, D)`.
 
     Returns:
-        A logit `(B, 1)`.
+        A logit `(B, 1)`, float32.
 
     Reference:
         Pan et al., "Field-weighted Factorization Machines", arXiv 1806.03514.
@@ -28,8 +28,8 @@ class FieldWeightedFactorizationMachine(Layer):
     def build(self, input_shape):
         first, _ = pair_indices(input_shape[1])
         self.strengths = self.add_weight(
-            shape=(len(first), 1), initializer="glorot_normal", name="strengths"
+            shape=(len(first), 1), initializer="glorot_normal", autocast=False, name="strengths"
         )
 
     def call(self, x):
-        return ops.matmul(self.interact(x), self.strengths)
+        return ops.matmul(ops.cast(self.interact(x), "float32"), self.strengths)

@@ -20,7 +20,8 @@ class InterestEvolution(Layer):
     column in the data. An event has no such term if the next row has no history, or is itself.
 
     Args:
-        attention: pattern of the attention, with a method `scores`. `None`: `BilinearAttention()`.
+        attention: pattern of the attention, with a method `scores` whose values lie between 0 and
+            1, such as `TargetAttention(softmax=True)`. `None`: `BilinearAttention()`.
         auxiliary: whether to have the auxiliary loss.
 
     Call arguments:
@@ -40,6 +41,13 @@ class InterestEvolution(Layer):
     def __init__(self, attention=None, auxiliary=True, **kwargs):
         super().__init__(**kwargs)
         [self.attention] = copies(attention or BilinearAttention(), 1, self.dtype_policy)
+        if not hasattr(self.attention, "scores") or not getattr(self.attention, "softmax", True):
+            # Where scores exceed 1, the state of an AUGRU grows without bound.
+            raise ValueError(
+                "`attention` must have a method `scores` with values between 0 and 1, such as "
+                f"`TargetAttention(softmax=True)`. Received: {type(self.attention).__name__}, "
+                f"softmax={getattr(self.attention, 'softmax', None)}"
+            )
         self.auxiliary = auxiliary
         self.extract = AUGRU(return_sequences=True, dtype=self.dtype_policy)
         self.evolve = AUGRU(dtype=self.dtype_policy)
@@ -66,6 +74,8 @@ class InterestEvolution(Layer):
 
     def auxiliary_loss(self, interests, events, mask):
         """Returns `(B, 2)`: per row the sum over events, and how many there are."""
+        if events.shape[1] == 1:  # nothing follows a single event
+            return ops.zeros((ops.shape(events)[0], 2))
         steps = ops.logical_and(mask[:, :-1], mask[:, 1:])
         others, there = ops.roll(events, -1, axis=0), ops.roll(mask, -1, axis=0)
         others = ops.where(there[..., None], others, others[:, -1:])[:, 1:]

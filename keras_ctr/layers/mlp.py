@@ -26,7 +26,7 @@ class MLP(Layer):
 
     def __init__(self, hidden_units, activation="relu", dropout=0.0, batch_norm=False, **kwargs):
         super().__init__(**kwargs)
-        require_widths(hidden_units)
+        require_widths(hidden_units=hidden_units)
         self.hidden_units = hidden_units
         self.activation = activation
         self.dropout = dropout

@@ -29,8 +29,8 @@ class PerHistory(SchemaLayer):
         List with what the copies return, groups first; empty without histories.
 
     Raises:
-        ValueError: a name in `groups` is no sequence, stands there twice, or has another length
-            than the others in its group.
+        ValueError: a name in `groups` is no sequence, stands there twice, or has another `length`
+            or `keep` than the others in its group.
     """
 
     def __init__(self, layer, groups=None, schema=None, **kwargs):
@@ -40,17 +40,28 @@ class PerHistory(SchemaLayer):
 
     def adapt(self, schema):
         """Sets the schema, and checks `groups` against it."""
-        lengths = {sequence.name: sequence.length for sequence in schema.sequences}
-        grouped = [name for group in self.groups or [] for name in group]
+        groups = [group for group in self.groups or []]
+        if not all(isinstance(group, list | tuple) and group for group in groups):
+            raise ValueError(
+                "`groups` must be a list of lists of names of sequences, such as "
+                f"[['items', 'categories']]. Received: groups={self.groups!r}"
+            )
+        lengths = {sequence.name: (sequence.length, sequence.keep) for sequence in schema.sequences}
+        grouped = [name for group in groups for name in group]
+        if grouped and not lengths:
+            raise ValueError(
+                f"`groups` needs a schema with a `Sequence`. Received: groups={self.groups!r}, and "
+                f"the columns {[feature.name for feature in schema]}"
+            )
         for name in grouped:
             if name not in lengths:
                 raise unknown("sequence in `groups`:", name, lengths)
             if grouped.count(name) > 1:
                 raise ValueError(f"`groups` must hold a sequence once. Received twice: {name}")
-        for group in self.groups or []:
+        for group in groups:
             if len({lengths[name] for name in group}) != 1:
                 raise ValueError(
-                    "Sequences of one group must have one length. Received: "
+                    "Sequences of one group must have one `length` and one `keep`. Received: "
                     f"{ {name: lengths[name] for name in group} }"
                 )
         super().adapt(schema)

@@ -56,7 +56,7 @@ class SkipMetaLogit(Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        require_widths(hidden_units)
+        require_widths(hidden_units=hidden_units)
         require_choice(("skip", "hidden", "logit"), mtn_position=mtn_position)
         self.hidden_units = hidden_units
         self.activation = activation

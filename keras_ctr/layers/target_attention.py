@@ -13,13 +13,14 @@ class TargetAttention(Layer):
 
     How much an event counts depends on the target `t`. The weights do not sum to one, so that many
     matching events weigh more than one. Padding has weight 0 and does not enter the statistics of
-    `Dice` (in the authors' code it does).
+    `Dice` (in FuxiCTR it does).
 
     Args:
         hidden_units: widths of the MLP before its last layer, which is linear and has width 1.
         activation: of the MLP, the name of a Keras activation, or `"dice"`.
         softmax: whether the weights are made to sum to one over the events. The paper abandons
-            this; the authors' code and BARS's best runs have it.
+            this; the authors' code, which divides by `√K` before it, and BARS's best runs have it.
+        dropout: rate after each activation.
 
     Call arguments:
         target: `(B, K)`.
@@ -34,15 +35,17 @@ class TargetAttention(Layer):
         inputs of the authors' code.
     """
 
-    def __init__(self, hidden_units=(36,), activation="dice", softmax=False, **kwargs):
+    def __init__(self, hidden_units=(36,), activation="dice", softmax=False, dropout=0.0, **kwargs):
         super().__init__(**kwargs)
-        require_widths(hidden_units)
+        require_widths(hidden_units=hidden_units)
         self.hidden_units = hidden_units
         self.activation = activation
         self.softmax = softmax
+        self.dropout = dropout
         options = {"kernel_initializer": "glorot_normal", "dtype": self.dtype_policy}
         self.dense = [keras.layers.Dense(units, **options) for units in hidden_units]
         self.activations = [activation_layer(activation, self.dtype_policy) for _ in hidden_units]
+        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.project = keras.layers.Dense(1, **options)
 
     def build(self, target_shape, events_shape, mask_shape=None):
@@ -63,6 +66,7 @@ class TargetAttention(Layer):
         for dense, activation in zip(self.dense, self.activations, strict=True):
             x = dense(x)
             x = activation(x, mask=mask) if isinstance(activation, Dice) else activation(x)
+            x = self.drop(x)
         scores = ops.cast(self.project(x)[..., 0], "float32")  # (B, S)
         return masked_softmax(scores, mask) if self.softmax else ops.where(mask, scores, 0.0)
 

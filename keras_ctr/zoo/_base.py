@@ -1,6 +1,7 @@
 """`CTRModel`: what every architecture of the zoo inherits, so that its file is only the idea."""
 
 import contextlib
+import math
 import pathlib
 import types
 
@@ -13,7 +14,7 @@ from keras_ctr import training
 from keras_ctr.encoder import Encoder
 from keras_ctr.layers import FeatureEmbedding
 from keras_ctr.layers._base import FromSignature, SchemaLayer
-from keras_ctr.layers._sizes import require_choice
+from keras_ctr.layers._sizes import require_choice, require_not_negative
 from keras_ctr.losses import LogLoss
 from keras_ctr.optimizers import portable
 from keras_ctr.schema import Schema
@@ -175,6 +176,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
                 object of `keras_ctr.training` or its name, such as `"row_wise_adagrad"`.
             **kwargs: of `keras.Model.compile`.
         """
+        require_not_negative(table_l2=table_l2, batch_l2=batch_l2)
         given = ["auc", "logloss"] if metrics is None else metrics
         given = list(given) if isinstance(given, list | tuple) else [given]
         made = [ctr_metrics.get(metric) for metric in given]
@@ -269,10 +271,11 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         if self.tables is not None:
             self.tables.settle()
 
-    def _count(self, x):
+    def _count(self, x, validation_split):
         """Counts how often every row of the tables occurs in the training data."""
         if isinstance(x, dict):
-            batches = [x]
+            kept = math.floor(len(next(iter(x.values()))) * (1 - validation_split))
+            batches = [{key: array[:kept] for key, array in x.items()}]  # as Keras splits them
         elif hasattr(x, "__getitem__") and hasattr(x, "__len__"):
             batches = (x[at][0] for at in range(len(x)))
         else:
@@ -295,8 +298,9 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         """Keras's `fit`; adapts the model first if the data carry a schema.
 
         Args:
-            x: data set of `keras_ctr.datasets`; or a dict of packed arrays (see `Schema`), checked
-                against the schema before the first step; or anything Keras takes.
+            x: data set of `keras_ctr.datasets`; or a dict of packed arrays (see `Schema`; histories
+                are right-aligned, the newest event last), checked against the schema before the
+                first step; or anything Keras takes.
             y: `(N, 1)` labels, if `x` is arrays.
             batch_size: rows per step, if `x` is arrays.
             epochs: passes over the data.
@@ -315,7 +319,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
             validation_data = self._admit(validation_data)
         self._prepare()
         if self.batch_l2:
-            self._count(x)
+            self._count(x, kwargs.get("validation_split") or 0.0)
         given = kwargs.pop("callbacks", None)
         callbacks = training.callbacks_of(given, x, batch_size, epochs=epochs, model=self, **kwargs)
         self.guard.reset()
@@ -530,6 +534,9 @@ def check_arrays(batch, schema):
     for key, columns in schema.bounds().items():
         if isinstance(batch[key], np.ndarray):
             check_ids(batch[key], columns)
+    for sequence in schema.sequences:
+        if isinstance(batch[sequence.name], np.ndarray):
+            check_alignment(batch[sequence.name], sequence.name)
 
 
 def check_ids(ids, columns):
@@ -545,6 +552,22 @@ def check_ids(ids, columns):
         raise ValueError(
             f"Ids of column {name!r} must lie in [0, {size}). "
             f"Received: {ids[row, column]} in row {row} ({bad.sum()} such ids in all)"
+        )
+
+
+def check_alignment(events, name):
+    """Raises `ValueError` if the histories `(N, S)` plainly have their padding on the right.
+
+    That is, if the oldest place is taken and the newest empty in all rows that are neither full nor
+    empty. A single such row may be a history whose newest event is missing.
+    """
+    taken = events != 0
+    partial = taken.any(axis=1) & ~taken.all(axis=1)
+    if partial.sum() > 1 and (taken[partial, 0] & ~taken[partial, -1]).all():
+        raise ValueError(
+            f"Histories must be right-aligned, the newest event last and zeros before the oldest: "
+            f"all of {name!r} that are not full have their zeros on the right. "
+            f"Received, for one: {events[partial][0].tolist()}"
         )
 
 

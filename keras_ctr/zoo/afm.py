@@ -33,7 +33,7 @@ class AFM(CTRModel):
         self.attention_dim = attention_dim
         self.dropout = dropout
         self.attention_dropout = attention_dropout
-        self.linear = layers.FeatureEmbedding(1)
+        self.linear = layers.FeatureEmbedding(1, dtype="float32")
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.interact = layers.AttentionalFactorizationMachine(
             attention_dim, dropout, attention_dropout

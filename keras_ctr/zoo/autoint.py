@@ -3,6 +3,7 @@
 import keras
 
 from keras_ctr import layers
+from keras_ctr.layers._sizes import require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -27,6 +28,7 @@ class AutoInt(CTRModel):
 
     def __init__(self, embedding_dim=16, attention_dim=64, num_layers=3, num_heads=2, **kwargs):
         super().__init__(**kwargs)
+        require_positive(num_layers=num_layers)
         self.embedding_dim = embedding_dim
         self.attention_dim = attention_dim
         self.num_layers = num_layers

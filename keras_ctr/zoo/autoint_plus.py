@@ -3,6 +3,7 @@
 import keras
 
 from keras_ctr import layers
+from keras_ctr.layers._sizes import require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -43,6 +44,7 @@ class AutoIntPlus(CTRModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        require_positive(num_layers=num_layers)
         self.embedding_dim = embedding_dim
         self.attention_dim = attention_dim
         self.num_layers = num_layers

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ctr import layers
+from keras_ctr.layers._sizes import require_not_negative
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -21,7 +22,7 @@ class DIEN(CTRModel):
         dropout: rate in the tower.
         activation: of the tower, the name of a Keras activation, or `"dice"`.
         attention: a pattern that every history gets a copy of; default `BilinearAttention()`. BARS
-            takes `TargetAttention(…, softmax=True)`.
+            takes `TargetAttention(…, softmax=True)`; without softmax the state would be unbounded.
         aux_weight: weight `α` of the auxiliary loss. 0: none.
         tower: a layer that replaces the tower, or the name of one with the sizes above: `"mlp"` or
             `"sml"`, see `layers.get_tower`.
@@ -52,6 +53,7 @@ class DIEN(CTRModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        require_not_negative(aux_weight=aux_weight)
         self.embedding_dim = embedding_dim
         self.hidden_units = hidden_units
         self.dropout = dropout
@@ -61,17 +63,21 @@ class DIEN(CTRModel):
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         evolution = layers.InterestEvolution(attention, auxiliary=aux_weight > 0)
         self.evolve = layers.PerHistory(evolution, groups)
-        self.attention = self.evolve.layer.attention
         self.flatten = keras.layers.Flatten()
         self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
+
+    @property
+    def attention(self):
+        """The attention of the first history, a copy of the pattern."""
+        return self.evolve.layer.attention
 
     def call(self, batch, training=None):
         """Returns `(B, 1)`; in training the auxiliary loss per row and its events: `(B, 3)`."""
         fields, histories = self.embed(batch)  # (B, F, D), [(B, S, D), (B, S)] each
         interests = self.evolve(fields, histories, training=training)  # (B, K) each
         auxiliary = []
-        if training and self.aux_weight and interests:
+        if training and self.evolve.layer.auxiliary and interests:
             interests, auxiliary = zip(*interests, strict=True)
         x = ops.concatenate([self.flatten(fields), *interests], axis=-1)
         click = self.click(self.tower(x, training=training))
@@ -80,6 +86,9 @@ class DIEN(CTRModel):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = super().compute_loss(x, y, y_pred[:, :1], sample_weight, training)
         if y_pred.shape[-1] > 1:
-            total, events = ops.unstack(ops.sum(y_pred[:, 1:], axis=0), 2)
-            loss = loss + self.aux_weight * total / ops.maximum(events, 1.0)
+            total, events = ops.unstack(y_pred[:, 1:], 2, axis=1)
+            if sample_weight is not None:
+                total = total * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+            mean = ops.sum(total) / ops.maximum(ops.sum(events), 1.0)
+            loss = loss + self.aux_weight * mean
         return loss

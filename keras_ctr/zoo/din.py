@@ -58,10 +58,14 @@ class DIN(CTRModel):
         self.groups = groups
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         self.attend = layers.PerHistory(attention or layers.TargetAttention(), groups)
-        self.attention = self.attend.layer
         self.flatten = keras.layers.Flatten()
         self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
+
+    @property
+    def attention(self):
+        """The attention of the first history, a copy of the pattern."""
+        return self.attend.layer
 
     def call(self, batch, training=None):
         fields, histories = self.embed(batch)  # (B, F, D), [(B, S, D), (B, S)] each

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ctr import layers
+from keras_ctr.layers._sizes import require_widths
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -31,6 +32,7 @@ class EulerNet(CTRModel):
 
     def __init__(self, embedding_dim=10, num_vectors=(52,), dropout=0.1, layer_norm=True, **kwargs):
         super().__init__(**kwargs)
+        require_widths(num_vectors=num_vectors)
         self.embedding_dim = embedding_dim
         self.num_vectors = num_vectors
         self.dropout = dropout

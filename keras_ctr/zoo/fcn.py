@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_even
+from keras_ctr.layers._sizes import require_even, require_positive
 from keras_ctr.losses import LogLoss
 from keras_ctr.zoo._two_streams import TwoStreams
 
@@ -49,6 +49,7 @@ class FCN(TwoStreams):
     ):
         super().__init__(**kwargs)
         require_even(embedding_dim=embedding_dim)
+        require_positive(num_heads=num_heads)
         self.embedding_dim = embedding_dim
         self.num_exponential_layers = num_exponential_layers
         self.num_linear_layers = num_linear_layers

@@ -25,7 +25,7 @@ class FFM(CTRModel):
     def __init__(self, embedding_dim=4, **kwargs):
         super().__init__(**kwargs)
         self.embedding_dim = embedding_dim
-        self.linear = layers.FeatureEmbedding(1)
+        self.linear = layers.FeatureEmbedding(1, dtype="float32")
         self.embed = layers.FieldAwareEmbedding(embedding_dim)
         self.interact = layers.FieldAwareFactorizationMachine()
         self.click = layers.Click()

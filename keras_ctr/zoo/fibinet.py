@@ -50,7 +50,7 @@ class FiBiNET(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
-        self.linear = layers.FeatureEmbedding(1)
+        self.linear = layers.FeatureEmbedding(1, dtype="float32")
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.weigh = layers.SqueezeExcitation(reduction_ratio)
         self.interact = layers.BilinearInteraction(kernel)

@@ -1,5 +1,7 @@
 """FinalMLP. Card: zoo/finalmlp/README.md."""
 
+from keras import ops
+
 from keras_ctr import layers
 from keras_ctr.schema import unknown
 from keras_ctr.zoo._base import CTRModel
@@ -17,8 +19,8 @@ class FinalMLP(CTRModel):
         batch_norm: whether both towers normalise before each activation.
         gate_units: widths of each feature selection's hidden layers; `None`: no selection, both
             towers see the same.
-        contexts: names of the two columns from which the selections see the row, such as
-            `("user", "item")`; with `None` a selection is the same for all rows.
+        contexts: of each of the two selections, the name of the column from which it sees the row,
+            or a list of names: `("user", ["item", "hour"])`. `None`: it is the same for all rows.
 
     Example:
 
@@ -44,6 +46,11 @@ class FinalMLP(CTRModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if not isinstance(contexts, list | tuple) or len(contexts) != 2:
+            raise ValueError(
+                "`contexts` must hold two contexts, one for each selection: a name of a column, a "
+                f"list of names, or None. Received: contexts={contexts!r}"
+            )
         self.embedding_dim = embedding_dim
         self.hidden_units = hidden_units
         self.second_units = second_units
@@ -66,11 +73,16 @@ class FinalMLP(CTRModel):
         seen = [x, x]
         if self.select:
             seen = [
-                select(x if name is None else [x, x[:, self._position(name)]])
-                for select, name in zip(self.select, self.contexts, strict=True)
+                select(x if context is None else [x, self._context(x, context)])
+                for select, context in zip(self.select, self.contexts, strict=True)
             ]
         x, y = (tower(s, training=training) for tower, s in zip(self.towers, seen, strict=True))
         return self.click([x, y, self.fuse([x, y])])
+
+    def _context(self, x, names):
+        """The embeddings of the named columns, flat."""
+        names = [names] if isinstance(names, str) else names
+        return ops.concatenate([x[:, self._position(name)] for name in names], axis=-1)
 
     def _position(self, name):
         """Where a column stands among the fields."""

@@ -25,7 +25,7 @@ class FM(CTRModel):
     def __init__(self, embedding_dim=16, **kwargs):
         super().__init__(**kwargs)
         self.embedding_dim = embedding_dim
-        self.linear = layers.FeatureEmbedding(1)
+        self.linear = layers.FeatureEmbedding(1, dtype="float32")
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.interact = layers.FactorizationMachine()
         self.click = layers.Click()

@@ -28,7 +28,7 @@ class FmFM(CTRModel):
         super().__init__(**kwargs)
         self.embedding_dim = embedding_dim
         self.diagonal = diagonal
-        self.linear = layers.FeatureEmbedding(1)
+        self.linear = layers.FeatureEmbedding(1, dtype="float32")
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.interact = layers.FieldMatrixedFactorizationMachine(diagonal)
         self.click = layers.Click()

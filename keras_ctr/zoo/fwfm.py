@@ -41,7 +41,8 @@ class FwFM(CTRModel):
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
         if self.feature_vectors:
-            first_order = ops.sum(x * self.linear(batch), axis=(1, 2))[:, None]  # (B, 1)
+            products = ops.cast(x * self.linear(batch), "float32")
+            first_order = ops.sum(products, axis=(1, 2))[:, None]  # (B, 1)
         else:
             first_order = self.linear(x)  # (B, F·D)
         return self.click([first_order, self.interact(x)])

@@ -23,7 +23,7 @@ class LR(CTRModel):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.linear = layers.FeatureEmbedding(1)
+        self.linear = layers.FeatureEmbedding(1, dtype="float32")
         self.click = layers.Click()
 
     def call(self, batch, training=None):

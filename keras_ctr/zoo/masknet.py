@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_ctr import layers
+from keras_ctr.layers._sizes import require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -18,6 +19,7 @@ class MaskNet(CTRModel):
         block_units: width of each block.
         reduction_ratio: how many times wider the mask's hidden layer is than the embeddings.
         embedding_norm: whether each field's embedding is normalised before it is masked.
+        block_norm: whether each block normalises before its activation.
         hidden_units: widths of the tower's layers.
         dropout: rate in the blocks and in the tower.
         activation: of the tower; blocks have ReLU.
@@ -41,6 +43,7 @@ class MaskNet(CTRModel):
         block_units=64,
         reduction_ratio=2.0,
         embedding_norm=True,
+        block_norm=True,
         hidden_units=(400, 400, 400),
         dropout=0.0,
         activation="relu",
@@ -48,18 +51,21 @@ class MaskNet(CTRModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        require_positive(num_blocks=num_blocks)
         self.embedding_dim = embedding_dim
         self.num_blocks = num_blocks
         self.block_units = block_units
         self.reduction_ratio = reduction_ratio
         self.embedding_norm = embedding_norm
+        self.block_norm = block_norm
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.norm = layers.FieldNormalization() if embedding_norm else None
         self.blocks = [
-            layers.MaskBlock(block_units, reduction_ratio, dropout) for _ in range(num_blocks)
+            layers.MaskBlock(block_units, reduction_ratio, dropout, norm=block_norm)
+            for _ in range(num_blocks)
         ]
         self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()

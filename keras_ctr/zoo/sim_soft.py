@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ctr import layers
+from keras_ctr.layers._sizes import require_not_negative
 from keras_ctr.losses import LogLoss
 from keras_ctr.zoo._base import CTRModel
 
@@ -59,6 +60,7 @@ class SIMSoft(CTRModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        require_not_negative(aux_weight=aux_weight)
         self.embedding_dim = embedding_dim
         self.top_k = top_k
         self.num_recent = num_recent
@@ -85,6 +87,8 @@ class SIMSoft(CTRModel):
         fields = self.flatten(fields)
         x = ops.concatenate([fields, *(interest for interest, _ in found)], axis=-1)
         click = self.click(self.tower(x, training=training))
+        if not found and self.aux_weight:
+            self.search_tower.built = self.search_click.built = True  # or Keras warns: it never is
         # The search's tower runs in training, and once before, so that its weights are there.
         if found and self.aux_weight and (training or not self.search_tower.built):
             x = ops.concatenate([fields, *(pooled for _, pooled in found)], axis=-1)

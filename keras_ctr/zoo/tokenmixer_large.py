@@ -5,7 +5,12 @@ from keras import ops
 from keras_ctr import layers
 from keras_ctr.layers import residuals
 from keras_ctr.layers._copies import copies
-from keras_ctr.layers._sizes import require_choice, require_divisor, require_positive
+from keras_ctr.layers._sizes import (
+    require_choice,
+    require_divisor,
+    require_not_negative,
+    require_positive,
+)
 from keras_ctr.losses import LogLoss
 from keras_ctr.zoo._base import CTRModel
 
@@ -66,6 +71,7 @@ class TokenMixerLarge(CTRModel):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        require_not_negative(aux_weight=aux_weight)
         if num_tokens < 2:
             raise ValueError(
                 "`num_tokens` must be at least 2, a global token and one more. "

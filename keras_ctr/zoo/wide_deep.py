@@ -41,7 +41,7 @@ class WideDeep(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
-        self.wide = layers.FeatureEmbedding(1)
+        self.wide = layers.FeatureEmbedding(1, dtype="float32")
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
         self.click = layers.Click()

@@ -44,7 +44,7 @@ class XDeepFM(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
-        self.linear = layers.FeatureEmbedding(1)
+        self.linear = layers.FeatureEmbedding(1, dtype="float32")
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.interact = layers.CompressedInteraction(cin_units)
         self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
