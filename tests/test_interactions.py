@@ -646,7 +646,7 @@ BARS = {
 }
 
 
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the same everywhere, fast here")
+@pytest.mark.once
 @pytest.mark.parametrize("name", BARS)
 def test_settings_have_the_parameters_that_bars_reports(name):
     reported, rows, more = BARS[name]

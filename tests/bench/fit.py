@@ -10,10 +10,7 @@ every step. What counts is the median of the ratios of neighbours.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 
 import tables
@@ -125,13 +122,8 @@ def main():
     rows = []
     for backend in given.backends:
         for batch in given.batch:
-            command = [sys.executable, "-W", "ignore", __file__, "--measure"]
-            command += ["--rows", str(given.rows), "--batch", str(batch)]
-            environment = {**os.environ, "KERAS_BACKEND": backend}
-            done = subprocess.run(command, env=environment, capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(f"{backend} failed:\n{done.stderr[-2000:]}")
-            found = json.loads(done.stdout.splitlines()[-1])
+            arguments = ["--measure", "--rows", given.rows, "--batch", batch]
+            found = tables.child(__file__, backend, *arguments)
             times = found.pop("ms")
             ratios = {
                 arm: statistics.median(

@@ -197,13 +197,19 @@ def measure(who, total, kind, folder):
 
 
 def run_once(who, backend, total, given):
-    command = [sys.executable, "-W", "ignore", __file__, "--measure", who, "--rows", str(total)]
-    command += ["--ids", given.ids] + (["--fuxictr", given.fuxictr] if given.fuxictr else [])
-    done = subprocess.run(
-        command, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True
+    arguments = ["--measure", who, "--rows", total, "--ids", given.ids]
+    return child(
+        __file__, backend, *arguments, *(["--fuxictr", given.fuxictr] if given.fuxictr else [])
     )
+
+
+def child(script, backend, *arguments, **environment):
+    """Runs a script in a process of its own; returns what its last line says, as JSON."""
+    command = [sys.executable, "-W", "ignore", script, *map(str, arguments)]
+    environment = {**os.environ, "KERAS_BACKEND": backend, **environment}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{who} on {backend} with {total:,} rows failed:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(command)} on {backend} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
