@@ -36,7 +36,8 @@ class LogLoss(keras.losses.Loss):
         y_true = ops.cast(y_true, "float32")
         if len(y_true.shape) == len(y_pred.shape) - 1:
             y_true = ops.expand_dims(y_true, -1)
-        if len(y_true.shape) != len(y_pred.shape) or y_true.shape[-1] not in (1, y_pred.shape[-1]):
+        known = (1, y_pred.shape[-1], None)  # None: TensorFlow does not know it yet
+        if len(y_true.shape) != len(y_pred.shape) or y_true.shape[-1] not in known:
             raise ValueError(
                 "Labels must have shape (B, 1) or (B,). "
                 f"Received: labels {tuple(y_true.shape)}, predictions {tuple(y_pred.shape)}"

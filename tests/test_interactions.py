@@ -385,7 +385,7 @@ class TestMaskBlock:
         (w1, b1), (w2, b2) = layer.aggregate.get_weights(), layer.project.get_weights()
         assert w1.shape == (F * D, 7) and w2.shape == (7, 5)
         mask = relu(x.reshape(B, -1) @ w1 + b1) @ w2 + b2
-        gain, shift = layer.normalise.get_weights()
+        gain, shift = layer.norm.get_weights()
         expected = relu(layer_norm(mask * hidden @ layer.hidden.get_weights()[0]) * gain + shift)
         close(layer([x, hidden]), expected)
 
@@ -848,7 +848,7 @@ def test_bad_sizes_of_the_mixture():
 def test_masknet_without_norms_in_its_blocks():
     plain, bare = adapted("masknet"), adapted("masknet", block_norm=False)
     assert plain.count_params() - bare.count_params() == 2 * 5  # gain and shift of one block
-    assert type(bare).from_config(bare.get_config()).blocks[0].norm is False
+    assert type(bare).from_config(bare.get_config()).blocks[0].layer_norm is False
 
 
 def test_finalmlp_gates():

@@ -15,7 +15,7 @@ class MaskBlock(Layer):
             paper's `r`.
         dropout: rate after the activation.
         activation: of the output.
-        norm: whether there is the layer norm `LN`.
+        layer_norm: whether there is the layer norm `LN`.
 
     Call arguments:
         inputs: list of `V_emb` and `V_hidden`, each `(B, K)`, or `(B, F, D)`, which is flattened;
@@ -29,7 +29,7 @@ class MaskBlock(Layer):
     """
 
     def __init__(
-        self, units, reduction_ratio=2.0, dropout=0.0, activation="relu", norm=True, **kwargs
+        self, units, reduction_ratio=2.0, dropout=0.0, activation="relu", layer_norm=True, **kwargs
     ):
         super().__init__(**kwargs)
         require_positive(units=units)
@@ -45,10 +45,10 @@ class MaskBlock(Layer):
         self.hidden = keras.layers.Dense(
             units, use_bias=False, kernel_initializer="glorot_normal", dtype=self.dtype_policy
         )
-        self.norm = norm
-        self.normalise = (
+        self.layer_norm = layer_norm
+        self.norm = (
             keras.layers.LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy)
-            if norm
+            if layer_norm
             else keras.layers.Identity(dtype=self.dtype_policy)
         )
         self.activate = keras.layers.Activation(activation, dtype=self.dtype_policy)
@@ -66,9 +66,9 @@ class MaskBlock(Layer):
         self.aggregate.build(embedding)
         self.project.build((embedding[0], wide))
         self.hidden.build(hidden)
-        self.normalise.build((embedding[0], self.units))
+        self.norm.build((embedding[0], self.units))
 
     def call(self, inputs, training=None):
         embedding, hidden = (part(x) for part, x in zip(self.flatten, inputs, strict=True))
         mask = self.project(self.aggregate(embedding))
-        return self.drop(self.activate(self.normalise(self.hidden(mask * hidden))))
+        return self.drop(self.activate(self.norm(self.hidden(mask * hidden))))

@@ -40,7 +40,7 @@ class PerHistory(SchemaLayer):
 
     def adapt(self, schema):
         """Sets the schema, and checks `groups` against it."""
-        groups = [group for group in self.groups or []]
+        groups = list(self.groups or [])
         if not all(isinstance(group, list | tuple) and group for group in groups):
             raise ValueError(
                 "`groups` must be a list of lists of names of sequences, such as "

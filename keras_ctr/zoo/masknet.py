@@ -64,7 +64,7 @@ class MaskNet(CTRModel):
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.norm = layers.FieldNormalization() if embedding_norm else None
         self.blocks = [
-            layers.MaskBlock(block_units, reduction_ratio, dropout, norm=block_norm)
+            layers.MaskBlock(block_units, reduction_ratio, dropout, layer_norm=block_norm)
             for _ in range(num_blocks)
         ]
         self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
