@@ -845,6 +845,22 @@ def test_bad_sizes_of_the_mixture():
             layers.CrossMixture(**config)
 
 
+def test_afn_starts_where_it_is_told(tmp_path):
+    """By default as the authors' code, by its settings as FuxiCTR; and is saved like that."""
+    schema = Schema([Categorical("user", 400), Categorical("item", 500)])
+    settings = tomllib.loads((ROOT / "zoo/afn/frappe_x1_fuxictr.toml").read_text())["model"]
+    for config, table, orders in (
+        ({"num_neurons": 1000}, (2 / 910) ** 0.5, 0.1),
+        (settings, 1e-4, (2 / 1002) ** 0.5),
+    ):
+        model = zoo.get("afn", **config).adapt(schema)
+        assert numpy(model.embed.table).std() == pytest.approx(table, rel=0.05)
+        assert numpy(model.transform.orders).std() == pytest.approx(orders, rel=0.05)
+        model.save(tmp_path / "afn.keras")
+        again = zoo.load(tmp_path / "afn.keras")
+        assert again.get_config() == type(again).from_config(again.get_config()).get_config()
+
+
 def test_masknet_without_norms_in_its_blocks():
     plain, bare = adapted("masknet"), adapted("masknet", block_norm=False)
     assert plain.count_params() - bare.count_params() == 2 * 5  # gain and shift of one block

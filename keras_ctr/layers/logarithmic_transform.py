@@ -16,6 +16,7 @@ class LogarithmicTransform(Layer):
 
     Args:
         num_neurons: number of logarithmic neurons, the paper's `N`.
+        initializer: of the orders. `None`: normal with standard deviation 0.1.
 
     Call arguments:
         x: field embeddings `(B, F, D)`.
@@ -25,14 +26,15 @@ class LogarithmicTransform(Layer):
 
     Reference:
         Cheng et al., "Adaptive Factorization Network", AAAI 2020: logarithmic transformation
-        layer. Orders start normal with standard deviation 0.1, as in the authors' code;
-        absolute values are at least 1e-5; batch norm has momentum 0.9 and epsilon 1e-5.
+        layer. The initial orders are those of the authors' code; absolute values are at least
+        1e-5; batch norm has momentum 0.9 and epsilon 1e-5.
     """
 
-    def __init__(self, num_neurons=1500, **kwargs):
+    def __init__(self, num_neurons=1500, initializer=None, **kwargs):
         super().__init__(**kwargs)
         require_positive(num_neurons=num_neurons)
         self.num_neurons = num_neurons
+        self.initializer = initializer
         norm = {"axis": 1, "momentum": 0.9, "epsilon": 1e-5, "dtype": "float32"}
         self.norm_logarithms = keras.layers.BatchNormalization(**norm)
         self.norm_products = keras.layers.BatchNormalization(**norm)
@@ -42,7 +44,9 @@ class LogarithmicTransform(Layer):
         self.norm_logarithms.build(input_shape)
         self.orders = self.add_weight(
             shape=(fields, self.num_neurons),
-            initializer=keras.initializers.RandomNormal(stddev=0.1),
+            initializer=keras.initializers.get(
+                self.initializer or keras.initializers.RandomNormal(stddev=0.1)
+            ),
             autocast=False,
             name="orders",
         )

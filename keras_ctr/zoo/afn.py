@@ -15,6 +15,8 @@ class AFN(CTRModel):
         activation: of the tower.
         tower: a layer that replaces the tower; the three arguments before it are then unused. Or
             the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+        embeddings_initializer: of the embeddings, a Keras initializer or its name.
+        orders_initializer: of the orders `w`. `None`: normal with standard deviation 0.1.
 
     Example:
 
@@ -35,6 +37,8 @@ class AFN(CTRModel):
         dropout=0.0,
         activation="relu",
         tower=None,
+        embeddings_initializer="glorot_normal",
+        orders_initializer=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -43,10 +47,10 @@ class AFN(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
-        # As in the authors' code: batch norm's moving moments would follow the logarithms of
-        # embeddings that start at 1e-4 too slowly.
-        self.embed = layers.FeatureEmbedding(embedding_dim, initializer="glorot_normal")
-        self.transform = layers.LogarithmicTransform(num_neurons)
+        self.embeddings_initializer = embeddings_initializer
+        self.orders_initializer = orders_initializer
+        self.embed = layers.FeatureEmbedding(embedding_dim, initializer=embeddings_initializer)
+        self.transform = layers.LogarithmicTransform(num_neurons, orders_initializer)
         self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
 
