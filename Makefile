@@ -76,6 +76,7 @@ bench: .venv/all
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
 		$(BIN)/python tests/bench/tables.py --who ours --rows 1e3 5e6 --out tests/bench/large_pages
 	$(BIN)/python tests/bench/fit.py --out tests/bench/fit
+	$(BIN)/python tests/bench/allocator.py --out tests/bench/allocator
 
 cards: .venv/all
 	$(BIN)/python zoo/build.py
