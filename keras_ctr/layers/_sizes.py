@@ -12,9 +12,9 @@ def require_positive(**sizes):
             )
 
 
-def require_not_negative(**numbers_):
+def require_not_negative(**given):
     """Raises `ValueError` unless every named number is at least 0."""
-    for name, number in numbers_.items():
+    for name, number in given.items():
         if not number >= 0:
             raise ValueError(f"`{name}` must not be negative. Received: {name}={number!r}")
 

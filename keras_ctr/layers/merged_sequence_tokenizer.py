@@ -1,7 +1,7 @@
 from keras import ops
 
 from keras_ctr.layers._base import Layer
-from keras_ctr.layers._sizes import require_divisor, require_positive
+from keras_ctr.layers._sizes import require_divisor, require_not_negative, require_positive
 from keras_ctr.layers.per_token_dense import FeedForward
 from keras_ctr.layers.self_attention import SelfAttention
 from keras_ctr.layers.stack import PreNorm, Serial, Stack
@@ -39,10 +39,7 @@ class MergedSequenceTokenizer(Layer):
     def __init__(self, merge_size=4, inner_layers=1, **kwargs):
         super().__init__(**kwargs)
         require_positive(merge_size=merge_size)
-        if inner_layers < 0:
-            raise ValueError(
-                f"`inner_layers` must not be negative. Received: inner_layers={inner_layers}"
-            )
+        require_not_negative(inner_layers=inner_layers)
         self.merge_size = merge_size
         self.inner_layers = inner_layers
 

@@ -15,8 +15,11 @@ class AFN(CTRModel):
         activation: of the tower.
         tower: a layer that replaces the tower; the three arguments before it are then unused. Or
             the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
-        embeddings_initializer: of the embeddings, a Keras initializer or its name.
-        orders_initializer: of the orders `w`. `None`: normal with standard deviation 0.1.
+        embeddings_initializer: of the embeddings, a Keras initializer or its name. The default is
+            that of the authors' code: batch norm's moving moments follow the logarithms of smaller
+            embeddings only slowly.
+        orders_initializer: of the orders `w`. `None`: normal with standard deviation 0.1, as in the
+            authors' code.
 
     Example:
 

@@ -1,6 +1,7 @@
 import numpy as np
 from keras import ops
 
+from keras_ctr.layers._sizes import require_positive
 from keras_ctr.layers.residuals._base import Residual, tail
 
 
@@ -21,9 +22,7 @@ class DepthWeighted(Residual):
 
     def __init__(self, dilation=1, period=1, **kwargs):
         super().__init__(**kwargs)
-        for name, value in (("dilation", dilation), ("period", period)):
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}")
+        require_positive(dilation=dilation, period=period)
         self.dilation = dilation
         self.period = period
 

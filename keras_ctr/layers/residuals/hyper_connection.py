@@ -2,6 +2,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ctr.layers._sizes import require_positive
 from keras_ctr.layers.residuals._base import Residual, rms_normed, tail
 
 TINY = 1e-30  # below it a row or column of float32 counts as empty
@@ -29,8 +30,7 @@ class HyperConnection(Residual):
 
     def __init__(self, streams=4, dynamic=True, **kwargs):
         super().__init__(**kwargs)
-        if streams < 1:
-            raise ValueError(f"`streams` must be at least 1. Received: streams={streams}")
+        require_positive(streams=streams)
         self.streams = streams
         self.dynamic = dynamic
 
@@ -109,8 +109,7 @@ class ManifoldHyperConnection(Residual):
 
     def __init__(self, streams=4, iterations=20, **kwargs):
         super().__init__(**kwargs)
-        if streams < 1:
-            raise ValueError(f"`streams` must be at least 1. Received: streams={streams}")
+        require_positive(streams=streams)
         self.streams = streams
         self.iterations = iterations
 

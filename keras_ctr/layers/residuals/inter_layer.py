@@ -1,3 +1,4 @@
+from keras_ctr.layers._sizes import require_positive
 from keras_ctr.layers.residuals._base import Residual, tail
 
 
@@ -17,8 +18,7 @@ class InterLayer(Residual):
 
     def __init__(self, every=2, **kwargs):
         super().__init__(**kwargs)
-        if every < 1:
-            raise ValueError(f"`every` must be at least 1. Received: every={every}")
+        require_positive(every=every)
         self.every = every
 
     def open(self, x):

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ctr.layers._sizes import require_not_negative
 from keras_ctr.layers.residuals._base import Residual, tail
 
 
@@ -63,8 +64,7 @@ class LAuReL(Residual):
 
     def __init__(self, rank=8, **kwargs):
         super().__init__(**kwargs)
-        if rank < 0:
-            raise ValueError(f"`rank` must not be negative. Received: rank={rank}")
+        require_not_negative(rank=rank)
         self.rank = rank
 
     def build(self, input_shape):
