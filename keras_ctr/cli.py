@@ -15,7 +15,7 @@ from rich.table import Table
 
 import keras_ctr
 from keras_ctr import datasets
-from keras_ctr.schema import unknown
+from keras_ctr._checks import unknown
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +46,7 @@ def list_models(
     as_json: Json = False,
 ):
     """Lists the models of the zoo, the data sets and the studies."""
-    from keras_ctr import studies
+    from keras_ctr.experiments import studies
 
     models = [keras_ctr.zoo.info(name) for name in keras_ctr.zoo.names(group)]
     if as_json:
@@ -133,14 +133,15 @@ def train(
     as_json: Json = False,
 ):
     """Trains a model, then evaluates it on the test split."""
-    from keras_ctr import studies
-    from keras_ctr._hardware import versions
+    from keras_ctr.experiments import studies
+    from keras_ctr.experiments.hardware import versions
 
     keras_ctr.zoo.info(model)  # a wrong name is reported before data are read
     settings = _read_config(config)
     recipe = settings.get("recipe", recipe)
     recipe_ = _changed(
-        keras_ctr.recipes.get(recipe, data=data, model=model), settings.get("changes", {})
+        keras_ctr.recipes.get(recipe, data=data, model=model),
+        settings.get("changes", {}),
     )
     loading = _assignments(option) | ({"label": label} if label else {})
     splits = datasets.load(data, root, **loading)
@@ -229,7 +230,7 @@ def study(
     as_json: Json = False,
 ):
     """Trains all arms of a study with the same seeds; goes on where it was stopped."""
-    from keras_ctr import plots, studies
+    from keras_ctr.experiments import plots, studies
 
     chosen = studies.get(name)
     wanted = [int(seed) for seed in seeds.split(",") if seed] if "," in seeds else int(seeds)

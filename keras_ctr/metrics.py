@@ -10,8 +10,8 @@ updated inside a compiled training step.
 import keras
 import numpy as np
 
+from keras_ctr._checks import unknown
 from keras_ctr.losses import SMALLEST_COMPLEMENT, SMALLEST_P
-from keras_ctr.schema import unknown
 
 
 def auc(labels, scores, weights=None):

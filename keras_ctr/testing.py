@@ -8,8 +8,9 @@ import numpy as np
 from keras import ops
 
 from keras_ctr import zoo
-from keras_ctr._flops import flops
-from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
+from keras_ctr.features.columns import Categorical, Numeric, Sequence
+from keras_ctr.features.schema import Schema
+from keras_ctr.measure.flops import flops
 
 
 def example_schema():

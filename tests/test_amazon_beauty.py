@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from keras_ctr import datasets, metrics
-from keras_ctr.datasets._raw import Reader
+from keras_ctr.datasets._raw.reader import Reader
 from keras_ctr.datasets.amazon_beauty import AmazonBeauty
 
 pytestmark = pytest.mark.once

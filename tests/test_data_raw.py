@@ -8,8 +8,8 @@ import zipfile
 import polars as pl
 import pytest
 
-from keras_ctr.datasets import _compressed
-from keras_ctr.datasets._raw import Reader
+from keras_ctr.datasets._raw import compression as _compressed
+from keras_ctr.datasets._raw.reader import Reader
 
 HEADER = b"a,b,c\n"
 ROWS = b"1,x,y\n2,,z\n"

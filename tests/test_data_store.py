@@ -6,13 +6,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-
-from keras_ctr.datasets import _split, _writer
-from keras_ctr.datasets._split import Split
-from keras_ctr.datasets._store import MANIFEST, Store
-from keras_ctr.datasets._writer import Writer
 from keras_ctr.encoder import Encoder
 from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
+
+from keras_ctr.datasets._shards import split as _split
+from keras_ctr.datasets._shards import writer as _writer
+from keras_ctr.datasets._shards.split import Split
+from keras_ctr.datasets._shards.store import MANIFEST, Store
+from keras_ctr.datasets._shards.writer import Writer
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_ids_in_histories_and_negative_ids_are_found(encoder):
 
 
 def test_bounds_of_the_manifest_are_checked_without_a_scan(tmp_path, encoder, monkeypatch):
-    monkeypatch.setattr("keras_ctr.datasets._store.SCAN_IDS", 0)
+    monkeypatch.setattr("keras_ctr.datasets._shards.store.SCAN_IDS", 0)
     folder = write(tmp_path / "store", encoder)
     Store(folder)
     manifest = json.loads((folder / MANIFEST).read_text())

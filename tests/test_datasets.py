@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from keras_ctr.encoder import Encoder
+from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
 from sklearn.model_selection import KFold
 
 from keras_ctr import datasets
-from keras_ctr.datasets._reader import Dataset
-from keras_ctr.datasets._split import Split
-from keras_ctr.datasets._stratified import stratified_folds
-from keras_ctr.encoder import Encoder
-from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
+from keras_ctr.datasets._shards.split import Split
+from keras_ctr.datasets._shards.stratified import stratified_folds
+from keras_ctr.datasets.reader import Dataset
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("KERAS_CTR_DATA") or ROOT.parent / "shared" / "data")
@@ -304,7 +304,7 @@ def test_a_file_gives_the_same_rows_in_every_format(tmp_path, ending):
 def test_the_cut_does_not_depend_on_blocks(tmp_path, monkeypatch):
     clicks().to_csv(tmp_path / "clicks.csv", index=False)
     whole = datasets.load(tmp_path / "clicks.csv", schema=SCHEMA, cache=tmp_path / "whole")
-    monkeypatch.setattr("keras_ctr.datasets._compressed.BLOCK", 1000)
+    monkeypatch.setattr("keras_ctr.datasets._raw.compression.BLOCK", 1000)
     blocks = datasets.load(tmp_path / "clicks.csv", schema=SCHEMA, cache=tmp_path / "blocks")
     for one, other in zip(whole, blocks, strict=True):
         (batch, label), (other_batch, other_label) = one[0], other[0]
@@ -455,8 +455,8 @@ def test_every_row_comes_once_per_epoch_in_a_new_order(rows, size, shards):
 
 
 def test_batches_do_not_depend_on_the_order_of_reading(monkeypatch):
-    monkeypatch.setattr("keras_ctr.datasets._reader.BLOCK", 16)
-    monkeypatch.setattr("keras_ctr.datasets._reader.KEPT", 2)
+    monkeypatch.setattr("keras_ctr.datasets.reader.BLOCK", 16)
+    monkeypatch.setattr("keras_ctr.datasets.reader.KEPT", 2)
     dataset = numbered(5000, 3, batch_size=100, shuffle=True)
     forward = [dataset[at][0]["ids"] for at in range(50)]
     order = np.random.default_rng(0).permutation(50)

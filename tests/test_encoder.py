@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-
 from keras_ctr.encoder import Encoder
 from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
 

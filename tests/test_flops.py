@@ -36,7 +36,7 @@ def test_dnn_by_hand():
     tower = (2 * 6 * dim + 1 + 1) * first  # product, bias, ReLU; nothing for dropout
     tower += (2 * first + 1 + 1) * second
     embed = (3 + 5) * dim + 2 * dim + (5 * dim + 5 + 1 + dim)
-    assert found.parts == {"embed": embed, "tower": tower, "click": 2 * second + 2, "other": 0}
+    assert found.parts == {"embed": embed, "deep": tower, "click": 2 * second + 2, "other": 0}
 
 
 def onetrans_by_hand(dim, width, fields, num_layers, heads):
@@ -59,7 +59,12 @@ def onetrans_by_hand(dim, width, fields, num_layers, heads):
         inside = 2 * asking * width  # x + attention, and the sum of both increments
         parts["stack"] += norms + projections + products + weights + feed_forward + inside
         parts["stack.residual"] += asking * width
-    read = {"norm": 4 * fields * width, "flatten": 0, "click": 2 * fields * width + 2, "other": 0}
+    read = {
+        "last_norm": 4 * fields * width,
+        "flatten": 0,
+        "click": 2 * fields * width + 2,
+        "other": 0,
+    }
     return {**parts, **read}
 
 
@@ -174,14 +179,14 @@ def test_a_tower_of_keras_layers():
         ]
     )
     found = counted("dnn", embedding_dim=4, tower=tower)
-    assert found.parts["tower"] == (2 * 6 * 4 + 1 + 1 + 2) * 8
+    assert found.parts["deep"] == (2 * 6 * 4 + 1 + 1 + 2) * 8
 
 
 def test_parts_in_lists_and_shared_parts():
     small = exchange.SMALL["tokenmixer_large"]
     found = counted("tokenmixer_large", **small, aux_weight=0.1)
     assert found.parts["lower_clicks[0]"] == found.parts["click"]
-    assert found.parts["norm"] == 2 * 4 * 4 * 8  # before each of the clicks
+    assert found.parts["last_norm"] == 2 * 4 * 4 * 8  # before each of the clicks
 
 
 def test_an_error_leaves_keras_as_it_was():

@@ -748,7 +748,7 @@ def test_a_model_of_pairs_needs_two_columns():
 def test_dlrm_combines(interaction, width):
     """Three columns, one history and the quantities: five vectors of width 4, ten pairs."""
     model = adapted("dlrm", interaction=interaction)
-    assert model.tower.weights[0].shape[0] == width
+    assert model.deep.weights[0].shape[0] == width
     with pytest.raises(ValueError, match="'dot', 'cat'.*'sum'"):
         adapted("dlrm", interaction="sum")
 
@@ -825,7 +825,7 @@ def test_logits_keep_their_digits_in_half_precision(name, rng, monkeypatch):
         ("dcnv2", {"num_layers": 0}, "`num_layers` must be at least 1"),
         ("autoint", {"num_layers": 0}, "`num_layers` must be at least 1"),
         ("autoint_plus", {"num_layers": -1}, "`num_layers` must be at least 1"),
-        ("fm", {"embedding_dim": 0}, "`dim` must be at least 1"),
+        ("fm", {"embedding_dim": 0}, "`embedding_dim` must be at least 1"),
         ("masknet", {"num_blocks": 0}, "`num_blocks` must be at least 1"),
         ("fcn", {"num_heads": 0}, "`num_heads` must be at least 1"),
         ("eulernet", {"num_vectors": ()}, "`num_vectors` must list"),
@@ -868,7 +868,7 @@ def test_masknet_without_norms_in_its_blocks():
 
 
 def test_finalmlp_gates():
-    with pytest.raises(ValueError, match="`contexts` 'usr'. Did you mean 'user'"):
+    with pytest.raises(ValueError, match="column 'usr'. Did you mean 'user'"):
         adapted("finalmlp", contexts=("usr", None))
     model = adapted("finalmlp", gate_units=None)
     assert not model.select

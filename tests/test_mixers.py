@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_ctr import layers, losses, testing, zoo
 from keras_ctr.layers import residuals
-from keras_ctr.layers._copies import copies
+from keras_ctr.layers.copies import copies
 
 TOKENS, WIDTH = 4, 8
 MIXERS = ["rankmixer", "tokenmixer_large", "unimixer", "unimixer_lite"]

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from keras_ctr import datasets
-from keras_ctr.datasets._raw import Reader
+from keras_ctr.datasets._raw.reader import Reader
 from keras_ctr.datasets.movielens_100k import GENRES, MovieLens100K
 
 pytestmark = pytest.mark.once

@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 from keras_ctr import Categorical, Schema, Sequence, layers, losses, testing, zoo
+from keras_ctr._config import arguments
 from keras_ctr.layers import residuals
-from keras_ctr.layers._base import arguments
 
 SIZES = {"embedding_dim": 4, "token_dim": 8, "num_heads": 2}
 GROUPS = [["item", "price"], ["user", "hour", "age", "item"]]

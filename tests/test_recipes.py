@@ -11,8 +11,8 @@ pytestmark = pytest.mark.once
 def test_bars_is_what_the_benchmark_says():
     recipe = recipes.get("bars", data="frappe_x1")
     model = recipe.compile(recipe.get("dcnv2"))
-    assert model.embedding_dim == 10 and list(model.tower.hidden_units) == [400] * 3
-    assert model.tower.batch_norm and model.tower.dropout == 0.2 and model.table_l2 == 0.05
+    assert model.embedding_dim == 10 and list(model.deep.hidden_units) == [400] * 3
+    assert model.deep.batch_norm and model.deep.dropout == 0.2 and model.table_l2 == 0.05
     assert model.optimizer.epsilon == 1e-8 and model.optimizer.global_clipnorm == 10
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
     plateau, stop = recipe.callbacks()
@@ -26,8 +26,8 @@ def test_sizes_go_where_the_architecture_has_them():
     assert recipe.batch_size == 10000
     assert recipe.get("lr").name == "lr"
     assert recipe.get("autoint").embedding_dim == 16
-    assert list(recipe.get("dnn", hidden_units=[7]).tower.hidden_units) == [7]
-    assert recipe.get("dnn", embedding_dim=3, dropout=0.7).tower.dropout == 0.7
+    assert list(recipe.get("dnn", hidden_units=[7]).deep.hidden_units) == [7]
+    assert recipe.get("dnn", embedding_dim=3, dropout=0.7).deep.dropout == 0.7
     assert recipes.get("bars", data="frappe_x1", model="fm").table_l2 == 5e-6
 
 
@@ -35,14 +35,14 @@ def test_a_tower_keeps_the_activation_of_its_architecture():
     recipe = recipes.get("short_history", data="amazon_beauty")
     for name, activation in (("din", "dice"), ("bst", "leaky_relu"), ("dnn", "relu")):
         model = recipe.get(name)
-        assert (model.activation, model.tower.activation) == (activation, activation)
-    assert recipe.get("din", activation="silu").tower.activation == "silu"
+        assert model.deep.activation == activation
+    assert recipe.get("din", activation="silu").deep.activation == "silu"
 
 
 def test_arguments_of_the_tower():
     recipe = recipes.get("bars", data="frappe_x1")
-    assert recipe.get("deepfm").tower.batch_norm
-    assert not recipe.get("deepfm", batch_norm=False).tower.batch_norm
+    assert recipe.get("deepfm").deep.batch_norm
+    assert not recipe.get("deepfm", batch_norm=False).deep.batch_norm
     with pytest.raises(ValueError, match="Unknown argument"):
         recipe.get("deepfm", tower="sml", batch_norm=False)
     with pytest.raises(ValueError, match="Unknown argument"):

@@ -9,7 +9,8 @@ from keras import ops
 
 import keras_ctr
 from keras_ctr import Categorical, Numeric, Schema, Sequence, layers, testing, zoo
-from keras_ctr.layers._base import Layer
+from keras_ctr.backend.internals import layers_of
+from keras_ctr.layers.base import Layer
 
 NAMES = ("din", "dien", "bst", "sim_soft", "transact")
 SMALL = {name: exchange.SMALL[name] for name in NAMES}
@@ -699,7 +700,7 @@ class TestModels:
         """Keras on JAX calls a model's `call` without the context that layers inherit it from."""
         batch, _ = testing.example_batch(testing.example_schema())
         model = adapted(name)
-        [read] = model._find(layers.PerHistory)
+        [read] = layers_of(model, layers.PerHistory)
         call, seen = type(read.layer).call, []
 
         def watched(layer, *args, training=None):
@@ -714,7 +715,7 @@ class TestModels:
     def test_statistics_of_the_attention_move_in_training(self, rng):
         batch, label = testing.example_batch(testing.example_schema())
         model = adapted("din", rng)
-        variance = model.attention.activations[0].norm.moving_variance
+        variance = model.attend.layer.activations[0].norm.moving_variance
         before = numpy(variance)
         model.predict(batch, verbose=0)
         np.testing.assert_array_equal(numpy(variance), before)
@@ -736,10 +737,11 @@ class TestModels:
     def test_din_takes_another_attention(self, rng):
         unit = layers.TargetAttention([5], "relu", softmax=True)
         one, other = (adapted("din", attention=unit) for _ in range(2))
-        assert one.attention.softmax and one.attention is not other.attention is not unit
+        assert one.attention is unit and one.attend.layer.softmax
+        assert one.attend.layer is not other.attend.layer is not unit
         again = zoo.DIN.from_config(one.get_config())
         assert again.attend.layer.activation == "relu"
-        assert adapted("dien", attention=unit).attention.softmax
+        assert adapted("dien", attention=unit).evolve.layer.attention.softmax
 
     def test_transact_hides_recent_events_in_training_only(self, rng):
         batch, _ = testing.example_batch(testing.example_schema())

@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from keras_ctr import layers, optimizers, recipes, testing, zoo
-from keras_ctr.layers._base import arguments
+from keras_ctr._config import arguments
 
 
 def normal(rng, *shape):
@@ -325,43 +325,48 @@ class TestTowers:
         """Built from shapes alone; one of them is trained and saved below."""
         config = exchange.SMALL[name] | {"dropout": 0.1}
         model = zoo.get(name, **config, tower="sml").adapt(testing.example_schema())
-        assert isinstance(model.tower, layers.SkipMetaLogit) and model.tower.dropout == 0.1
-        assert list(model.tower.hidden_units) == list(config["hidden_units"])
-        assert model.tower.built
+        assert isinstance(model.deep, layers.SkipMetaLogit) and model.deep.dropout == 0.1
+        assert list(model.deep.hidden_units) == list(config["hidden_units"])
+        assert model.deep.built
         again = type(model).from_config(model.get_config())
         assert again.get_config() == model.get_config()
-        assert isinstance(again.tower, layers.SkipMetaLogit)
+        assert isinstance(again.deep, layers.SkipMetaLogit)
 
     def test_models_keep_their_promises_with_sml(self):
         testing.check_model("dnn", **exchange.SMALL["dnn"], tower="sml")
 
     def test_a_tower_alone_brings_a_linear_term(self):
-        assert zoo.get("dnn", tower="sml").tower.linear
-        assert not zoo.get("dcnv2", tower="sml").tower.linear
+        assert zoo.get("dnn", tower="sml").deep.linear
+        assert not zoo.get("dcnv2", tower="sml").deep.linear
 
     def test_names(self):
         tower = layers.SkipMetaLogit([400, 400, 400])
         assert zoo.get("dcnv2", tower=tower).tower is tower
-        assert layers.get_tower(tower, [4]) is tower
+        made = layers.get_tower(tower, [4])
+        assert made is not tower and made.hidden_units == tower.hidden_units
         for name in (None, "mlp"):
             made = layers.get_tower(name, [4], "silu", 0.3, alone=True)
             assert isinstance(made, layers.MLP) and (made.activation, made.dropout) == ("silu", 0.3)
-        for unknown in ("slm", 3, layers.MLP):
-            with pytest.raises(ValueError, match="tower.*Known: mlp, sml"):
-                zoo.get("dcnv2", tower=unknown)
+        for wrong, rule in (
+            ("slm", "tower.*Known: mlp, sml"),
+            (3, "`tower` must be a layer.*tower=3"),
+            (layers.MLP, "forget the brackets"),
+        ):
+            with pytest.raises(ValueError, match=rule):
+                zoo.get("dcnv2", tower=wrong)
 
     def test_recipes_give_their_sizes(self):
         recipe = recipes.get("bars", data="criteo_x4")
-        tower = recipe.get("dnn", tower="sml").tower
+        tower = recipe.get("dnn", tower="sml").deep
         assert isinstance(tower, layers.SkipMetaLogit) and tower.linear
         assert list(tower.hidden_units) == [1000] * 5 and tower.dropout == 0.2
-        assert recipe.get("dcnv2", tower="sml", dropout=0.4).tower.dropout == 0.4
+        assert recipe.get("dcnv2", tower="sml", dropout=0.4).deep.dropout == 0.4
         recipe = recipes.get("bars", data="frappe_x1")
-        assert recipe.get("dcnv2", tower="mlp").tower.batch_norm
-        assert not recipe.get("dcnv2", tower="sml").tower.batch_norm
+        assert recipe.get("dcnv2", tower="mlp").deep.batch_norm
+        assert not recipe.get("dcnv2", tower="sml").deep.batch_norm
         own = layers.MLP([7])
         assert recipe.get("dcnv2", tower=own).tower is own
-        assert list(recipe.get("hstu").tower.hidden_units) == [512]  # a head keeps its own
+        assert list(recipe.get("hstu").deep.hidden_units) == [512]  # a head keeps its own
 
     def test_arguments_are_those_of_the_mlp(self):
         """A tower by name gets the first three by position."""

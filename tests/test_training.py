@@ -338,7 +338,7 @@ def test_moving_averages_are_kept_too(full):
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="a device makes the host wait")
 def test_a_failing_step_on_a_device(full, monkeypatch):
-    from keras_ctr.training import _torch
+    from keras_ctr.backend import _torch
 
     monkeypatch.setattr(_torch, "_waits", lambda tensor: True)
     test_moving_averages_are_kept_too(full)

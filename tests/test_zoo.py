@@ -134,17 +134,17 @@ class TestFrontDoor:
 
     def test_config_is_the_signature(self):
         tower = layers.MLP([4], dropout=0.5)
-        model = zoo.get("dcnv2", num_layers=2, hidden_units=[8, 4], tower=tower)
+        model = zoo.get("dcnv2", num_layers=2, tower=tower)
         again = type(model).from_config(model.get_config())
         assert again.get_config() == model.get_config()
-        assert (again.num_layers, again.name, again.tower.dropout) == (2, "dcnv2", 0.5)
+        assert (again.num_layers, again.name, again.deep.dropout) == (2, "dcnv2", 0.5)
 
     def test_composed_models_are_saved(self, tmp_path):
         schema = testing.example_schema()
         batch, _ = testing.example_batch(schema)
         small = exchange.SMALL
         composed = [
-            zoo.get("dcnv2", **small["dcnv2"], cross=layers.CrossMixture(2, 3, 2)),
+            zoo.get("dcnv2", embedding_dim=4, cross=layers.CrossMixture(2, 3, 2)),
             zoo.get("dnn", embedding_dim=4, tower=layers.MLP([4], "silu", batch_norm=True)),
             zoo.get("onetrans", **small["onetrans"], residual=residuals.attnres(1)),
             zoo.get("deres", **small["deres"], granularity="sublayer", causal=False),
@@ -321,7 +321,7 @@ def test_deres_starts_as_onetrans():
     small = exchange.SMALL["onetrans"]
     plain = zoo.get("onetrans", **small).adapt(schema)
     deres = zoo.get("deres", **small).adapt(schema)
-    own = {id(v) for v in deres.residual.variables}
+    own = {id(v) for v in deres.depth.variables}
     shared = [w for w in deres.weights if id(w) not in own]
     for weight, value in zip(shared, plain.get_weights(), strict=True):
         weight.assign(value)
@@ -334,7 +334,7 @@ def test_residual_map(tmp_path):
     schema = testing.example_schema()
     batch, _ = testing.example_batch(schema)
     model = zoo.get("deres", **exchange.SMALL["deres"]).adapt(schema)
-    model.residual.second.query.assign(model.residual.second.query + 1.0)
+    model.depth.second.query.assign(model.depth.second.query + 1.0)
     found = model.residual_map(batch)
     assert [w.shape[-1] for w in found["weights"]] == [1, 2, 3]  # a new block at every site
     assert [g.shape for g in found["gate"]] == [(8,)] * 3

@@ -9,7 +9,7 @@ a folder of memory-mapped shards in the cache. `SOURCES` is the table of content
 import importlib
 from pathlib import Path
 
-from keras_ctr.schema import unknown
+from keras_ctr._checks import unknown
 
 SOURCES = {
     "synthetic": "keras_ctr.datasets.synthetic:Synthetic",
@@ -19,6 +19,8 @@ SOURCES = {
     "movielens_100k": "keras_ctr.datasets.movielens_100k:MovieLens100K",
     "amazon_beauty": "keras_ctr.datasets.amazon_beauty:AmazonBeauty",
 }
+
+_LAZY = {"Dataset": "keras_ctr.datasets.reader", "Source": "keras_ctr.datasets.sources"}
 
 
 def names():
@@ -77,7 +79,7 @@ def load(
     >>> train, valid, test = load("synthetic", rows=1000)
     >>> batch, label = train[0]
     """
-    from keras_ctr.datasets._store import Store
+    from keras_ctr.datasets._shards.store import Store
 
     folder = prepare(name_or_path, root, seed=seed, cache=cache, on_bad_rows=on_bad_rows, **options)
     store = Store(folder)
@@ -92,8 +94,8 @@ def prepare(
     Needs no backend. Args and errors as for `load`, and `out`: the folder to write; by default one
     in the cache.
     """
-    from keras_ctr.datasets._source import option_names
-    from keras_ctr.datasets._store import MANIFEST
+    from keras_ctr.datasets._shards.store import MANIFEST
+    from keras_ctr.datasets.sources import option_names
 
     path = Path(name_or_path)
     if name_or_path in SOURCES:
@@ -116,7 +118,9 @@ def prepare(
         made, root = _user_files(path, seed, on_bad_rows, **options), path
     else:
         made = kind(**options, **({"seed": seed} if "seed" in known else {}))
-    from keras_ctr.datasets import _prepare  # here: a prepared folder opens without polars
+    from keras_ctr.datasets._shards import (
+        prepare as _prepare,  # here: a prepared folder opens without polars
+    )
 
     return _prepare.prepare(made, root, out, on_bad_rows, cache)
 
@@ -160,7 +164,7 @@ def from_pandas(
     >>> train.num_rows, valid.num_rows, test.num_rows
     (80, 10, 10)
     """
-    from keras_ctr.datasets._memory import encoded_splits
+    from keras_ctr.datasets._shards.memory import encoded_splits
 
     encoder, splits = encoded_splits(df, valid, test, seed, schema, label, group, encoder)
     return _datasets(splits, encoder, batch_size, seed)
@@ -180,8 +184,8 @@ def read_frames(path, encoder, on_bad_rows="error", progress=None):
     Yields:
         `polars.DataFrame` of bounded size, in the order of the file.
     """
-    from keras_ctr.datasets._raw import Reader
-    from keras_ctr.datasets._source import read_table
+    from keras_ctr.datasets._raw.reader import Reader
+    from keras_ctr.datasets.sources import read_table
 
     reader = Reader(on_bad_rows)
     if progress is not None:
@@ -193,8 +197,8 @@ def read_frames(path, encoder, on_bad_rows="error", progress=None):
 
 def _user_files(path, seed, on_bad_rows, label=None, group=None, schema=None, **fractions):
     """The source of a user's file or folder."""
-    from keras_ctr.datasets._files import Files, infer_schema
-    from keras_ctr.datasets._prepare import chosen_schema
+    from keras_ctr.datasets._shards.prepare import chosen_schema
+    from keras_ctr.datasets.files import Files, infer_schema
 
     schema = chosen_schema(
         schema, label, group, lambda: infer_schema(path, label, group, on_bad_rows)
@@ -204,8 +208,8 @@ def _user_files(path, seed, on_bad_rows, label=None, group=None, schema=None, **
 
 def _datasets(splits, encoder, batch_size, seed):
     """The three splits as `Dataset` objects, `None` for an absent one."""
-    from keras_ctr.datasets._reader import Dataset
-    from keras_ctr.datasets._source import SPLITS
+    from keras_ctr.datasets.reader import Dataset
+    from keras_ctr.datasets.sources import SPLITS
 
     return tuple(
         Dataset(splits[name], encoder, batch_size, shuffle=name == "train", seed=seed)
@@ -213,3 +217,10 @@ def _datasets(splits, encoder, batch_size, seed):
         else None
         for name in SPLITS
     )
+
+
+def __getattr__(name):
+    """`Dataset` and `Source`, which need polars or Keras: imported when they are first named."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'keras_ctr.datasets' has no attribute {name!r}")

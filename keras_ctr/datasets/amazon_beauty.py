@@ -6,10 +6,11 @@ import re
 import numpy as np
 import polars as pl
 
-from keras_ctr.datasets._compressed import line_blocks
-from keras_ctr.datasets._source import SPLITS, Source
+from keras_ctr.datasets._raw.compression import line_blocks
 from keras_ctr.datasets._synthetic import Draws
-from keras_ctr.schema import Categorical, Schema, Sequence
+from keras_ctr.datasets.sources import SPLITS, Source
+from keras_ctr.features.columns import Categorical, Sequence
+from keras_ctr.features.schema import Schema
 
 LEAST = 4  # items of a user with a row in every split: a history, then train, valid, test
 _is_id = re.compile("[0-9]{1,18}").fullmatch  # fits 64 bits

@@ -2,8 +2,9 @@
 
 import polars as pl
 
-from keras_ctr.datasets._stratified import OneFile
-from keras_ctr.schema import Categorical, Schema
+from keras_ctr.datasets._shards.stratified import OneFile
+from keras_ctr.features.columns import Categorical
+from keras_ctr.features.schema import Schema
 
 KEPT = (
     "hour C1 banner_pos site_id site_domain site_category app_id app_domain app_category device_id "

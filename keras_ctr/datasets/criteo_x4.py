@@ -1,7 +1,8 @@
 """Criteo Display Advertising Challenge, split and encoded as Criteo_x4. See datasets/criteo_x4."""
 
-from keras_ctr.datasets._stratified import OneFile
-from keras_ctr.schema import Categorical, Schema
+from keras_ctr.datasets._shards.stratified import OneFile
+from keras_ctr.features.columns import Categorical
+from keras_ctr.features.schema import Schema
 
 INTEGERS = [f"I{at}" for at in range(1, 14)]
 HASHES = [f"C{at}" for at in range(1, 27)]

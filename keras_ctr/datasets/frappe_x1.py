@@ -1,7 +1,8 @@
 """Frappe, the split of AFN and BARS. See datasets/frappe_x1/README.md."""
 
-from keras_ctr.datasets._source import SPLITS, Source
-from keras_ctr.schema import Categorical, Schema
+from keras_ctr.datasets.sources import SPLITS, Source
+from keras_ctr.features.columns import Categorical
+from keras_ctr.features.schema import Schema
 
 COLUMNS = "user item daytime weekday isweekend homework cost weather country city".split()
 

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import polars as pl
 
-from keras_ctr.datasets._source import SPLITS, Source
-from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
+from keras_ctr.datasets.sources import SPLITS, Source
+from keras_ctr.features.columns import Categorical, Numeric, Sequence
+from keras_ctr.features.schema import Schema
 
 RATING = ["user", "item", "rating", "time"]
 USER = ["user", "age", "gender", "occupation", "zip_code"]

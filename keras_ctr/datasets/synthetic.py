@@ -3,9 +3,10 @@
 import numpy as np
 import polars as pl
 
-from keras_ctr.datasets._source import Source
 from keras_ctr.datasets._synthetic import COLUMNS, LENGTH, NAMES, World
-from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
+from keras_ctr.datasets.sources import Source
+from keras_ctr.features.columns import Categorical, Numeric, Sequence
+from keras_ctr.features.schema import Schema
 
 CHUNK = 100_000  # rows per frame, about 40 MB
 

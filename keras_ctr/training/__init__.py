@@ -8,7 +8,7 @@ is trained so by itself, with a rule derived from the compiled optimizer; a smal
 when the whole table is rewritten in each step.
 """
 
-from keras_ctr.training._backend import DENSE_UP_TO, RowTrainer
+from keras_ctr.backend import DENSE_UP_TO, RowTrainer
 from keras_ctr.training.guard import Guard
 from keras_ctr.training.progress import StopNow, callbacks_of
 from keras_ctr.training.rules import FTRL, SGD, Adagrad, Adam, RowWiseAdagrad, TableOptimizer, get

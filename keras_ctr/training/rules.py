@@ -7,8 +7,8 @@ import math
 
 from keras import ops
 
-from keras_ctr.layers._base import FromSignature
-from keras_ctr.schema import unknown
+from keras_ctr._checks import unknown
+from keras_ctr._config import FromSignature
 
 
 class _Config:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_ctr.layers._gather import gather
+from keras_ctr.backend import DENSE_UP_TO, distinct, read_rows, settler, write_rows
+from keras_ctr.backend.gather import gather
 from keras_ctr.training import rules
-from keras_ctr.training._backend import DENSE_UP_TO, distinct, read_rows, settler, write_rows
 from keras_ctr.training.guard import all_finite
 from keras_ctr.training.rounding import stochastic
 

@@ -8,8 +8,8 @@ import inspect
 
 import keras
 
-from keras_ctr.layers._base import arguments
-from keras_ctr.schema import unknown
+from keras_ctr._checks import unknown
+from keras_ctr._config import arguments
 from keras_ctr.zoo._base import CTRModel, dtype_policy
 from keras_ctr.zoo.afm import AFM
 from keras_ctr.zoo.afn import AFN

@@ -1,29 +1,27 @@
 """`CTRModel`: what every architecture of the zoo inherits, so that its file is only the idea."""
 
 import contextlib
-import math
 import pathlib
-import types
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_ctr import metrics as ctr_metrics
-from keras_ctr import training
-from keras_ctr.encoder import Encoder
-from keras_ctr.layers import FeatureEmbedding
-from keras_ctr.layers._base import FromSignature, SchemaLayer
-from keras_ctr.layers._sizes import require_choice, require_not_negative
-from keras_ctr.losses import LogLoss
-from keras_ctr.optimizers import portable
-from keras_ctr.schema import Schema
-from keras_ctr.zoo._predictions import BATCH_SIZE, collect, in_stored_order
+from keras_ctr._checks import require_choice
+from keras_ctr._config import Checked, arguments
+from keras_ctr.backend.internals import layers_of
+from keras_ctr.features import Encoder, Schema
+from keras_ctr.features.batches import check_arrays
+from keras_ctr.layers import TOWER_ARGUMENTS, FeatureEmbedding
+from keras_ctr.layers.base import SchemaLayer
+from keras_ctr.training.predictions import BATCH_SIZE, in_stored_order
+from keras_ctr.training.trainer import Trainer
+from keras_ctr.zoo._files import read_moved, without_parts
+from keras_ctr.zoo._patterns import patterns, require_alternatives, require_uncalled
 
 TABLE_DTYPES = ("float32", "bfloat16")
 
 
-class CTRModel(FromSignature, training.RowTrainer, keras.Model):
+class CTRModel(Checked, Trainer):
     """A Keras model that maps a batch of packed columns to click probabilities `(B, 1)`.
 
     A subclass stores its arguments, makes its parts, and writes `call(batch, training=None)`. This
@@ -32,18 +30,39 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
 
     A model is made without a schema, as a `Normalization` layer is made without a mean. `fit`
     adapts it to the schema its data carries; for plain arrays call `adapt(schema)` first.
+
+    An object among the arguments (`tower`, `residual`, …) is a pattern: the model makes copies of
+    it (`layers.copy_of`, `layers.get_tower`) and stores them under other names than the argument's,
+    which stays as it was given. So one pattern serves any number of models.
+
+    Attributes:
+        moved: `{path of a part: its path in files of version 0.1}`, where Keras needs it.
+        replaced_by: `{object argument: arguments that are unused where it is given}`.
     """
+
+    moved = {}
+    replaced_by = {"tower": TOWER_ARGUMENTS}
+
+    def __new__(cls, *args, **kwargs):
+        model = super().__new__(cls, *args, **kwargs)
+        require_alternatives(cls, {**dict(zip(arguments(cls), args, strict=False)), **kwargs})
+        return model
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.schema = None
         self.table_dtype = "float32"
         self.encoder = None
-        self.table_l2 = 0.0
-        self.table_optimizer = "auto"
-        self.tables = None
-        self.guard = None
-        self.batch_l2 = 0.0
+
+    def __setattr__(self, name, value):
+        if name in arguments(type(self)):  # as given: Keras would take a pattern for a part
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __dir__(self):
+        """Without patterns, which have no weights that a file could hold."""
+        return [name for name in super().__dir__() if name not in patterns(self)]
 
     # What the columns are
 
@@ -73,18 +92,20 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
             )
         if self.schema is None:
             self.table_dtype = table_dtype or self.table_dtype
-            for layer in self._find(SchemaLayer):
+            for layer in layers_of(self, SchemaLayer):
                 layer.adapt(schema)
             for layer in self.embeddings:
                 layer.table_dtype = self.table_dtype
             self.schema = schema
+            fresh = [name for name, pattern in patterns(self).items() if not pattern.built]
             # A model inside first: Keras would try to build it on made-up ids, out of range.
-            for model in (*(layer for layer in self.layers if isinstance(layer, CTRModel)), self):
+            for model in (*layers_of(self, CTRModel), self):
                 model(symbolic_batch(schema))
+            require_uncalled(self, fresh)
         elif schema != self.schema:
             raise ValueError(
                 "This model is adapted to another schema: make a new one for other columns. "
-                f"They differ in: {', '.join(_differences(self.schema, schema))}"
+                f"They differ in: {', '.join(self.schema.differences(schema))}"
             )
         elif table_dtype not in (None, self.table_dtype):
             raise ValueError(
@@ -111,16 +132,10 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
 
     @property
     def embeddings(self):
-        """The `FeatureEmbedding` layers of the model."""
-        return self._find(FeatureEmbedding)
+        """The `FeatureEmbedding` layers of the model, however deep inside."""
+        return layers_of(self, FeatureEmbedding)
 
-    def _find(self, kind):
-        """The layers of a kind, also those of a model within this one."""
-        found = [layer for layer in self.layers if isinstance(layer, kind)]
-        inner = [layer._find(kind) for layer in self.layers if isinstance(layer, CTRModel)]
-        return found + [layer for layers in inner for layer in layers]
-
-    def _admit(self, x):
+    def admit(self, x):
         """Adapts to data with a schema, encodes data frames, checks plain arrays."""
         if isinstance(getattr(x, "schema", None), Schema):
             self.adapt(x)
@@ -143,157 +158,6 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
 
     # Training and evaluation
 
-    def compile(
-        self,
-        optimizer="adam",
-        loss=None,
-        metrics=None,
-        *,
-        table_l2=0.0,
-        table_optimizer="auto",
-        batch_l2=0.0,
-        **kwargs,
-    ):
-        """Keras's `compile`, with the loss and metrics of click prediction as the default.
-
-        Args:
-            optimizer: Keras optimizer or its name.
-            loss: default `keras_ctr.losses.LogLoss()`.
-            metrics: default `["auc", "logloss"]`. Metrics of `keras_ctr.metrics` are exact and
-                computed once per evaluation; Keras's own are also followed during training.
-            table_l2: coefficient `λ` of `(λ/2)·‖E‖²` over all embedding weights, added to the loss
-                as BARS does (a Keras regulariser `L2(l)` is `l = λ/2`). In a table that is trained
-                by rows it acts on a row when that is in a batch, with the steps between made up
-                for; there neither it nor `batch_l2` is part of the loss that is shown.
-            batch_l2: coefficient `λ` of DIN's mini-batch aware regularisation (arXiv 1706.06978,
-                eq. (6)), in training only: `(λ/2)·Σ_j ‖w_j‖²/n_j` over the rows `j` of the table
-                that occur in the batch, `n_j` being how often a row occurs in the training data.
-                So a frequent value is held less at each step. `fit` counts first, which reads the
-                data once more.
-            table_optimizer: how embedding tables are trained. `"auto"`: those of more than
-                `training.DENSE_UP_TO` rows by rows, with the rule of `optimizer`, the others with
-                it directly; `"rows"`: all by rows; `"dense"`: none; or a rule for all of them, an
-                object of `keras_ctr.training` or its name, such as `"row_wise_adagrad"`.
-            **kwargs: of `keras.Model.compile`.
-        """
-        require_not_negative(table_l2=table_l2, batch_l2=batch_l2)
-        given = ["auc", "logloss"] if metrics is None else metrics
-        given = list(given) if isinstance(given, list | tuple) else [given]
-        made = [ctr_metrics.get(metric) for metric in given]
-        self.table_l2 = table_l2
-        self.tables = None  # made when the first step is near: the model may not be built yet
-        if table_optimizer not in training.CHOICES:
-            table_optimizer = training.get(table_optimizer)
-        self.table_optimizer = table_optimizer
-        self.batch_l2 = batch_l2
-        self._counts = None
-        # Inside a plain object, since Keras would follow a metric held by the model at every step.
-        self._evaluation = types.SimpleNamespace(
-            metrics=made, on_host=[m for m in made if isinstance(m, ctr_metrics.HostMetric)]
-        )
-        super().compile(
-            optimizer=optimizer,
-            loss=LogLoss() if loss is None else loss,
-            metrics=[m for m in made if m not in self._evaluation.on_host],
-            **kwargs,
-        )
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        loss = super().compute_loss(
-            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
-        )
-        if self.table_l2:
-            for layer in self.embeddings:
-                for weight in self._dense(layer.trainable_weights):
-                    loss = loss + self.table_l2 / 2 * ops.sum(ops.square(weight))
-        if self.batch_l2 and training and x is not None:
-            if self._counts is None:
-                raise ValueError("`batch_l2` needs the counts of ids that `fit` makes: call `fit`.")
-            for layer, counts in zip(self.embeddings, self._counts, strict=True):
-                if layer.offsets and self._dense([layer.table]):
-                    loss = loss + self.batch_l2 / 2 * layer.row_penalty(x, counts)
-        return loss
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Metrics are of the click: what auxiliary losses add in training stands behind it."""
-        return super().compute_metrics(x, y, y_pred[:, :1], sample_weight)
-
-    def _prepare(self):
-        """Decides which tables are trained by rows. Before the optimizer is built."""
-        if self.tables is None and self.compiled:
-            self.tables = training.tables_of(
-                self.embeddings,
-                self.optimizer,
-                self.table_optimizer,
-                self.table_l2,
-                static=self.jit_compile,
-            )
-            self.guard = training.Guard(self.schema)
-            if self.optimizer is not None and not self.optimizer.built:
-                self.optimizer.build(self.trainable_variables)
-
-    def _dense(self, variables):
-        """Those of the variables that are not tables trained by rows."""
-        return [v for v in variables if self.tables is None or not self.tables.holds(v)]
-
-    @property
-    def trainable_variables(self):
-        """What the optimizer trains: all trainable weights but tables trained by rows."""
-        return self._dense(super().trainable_variables)
-
-    @property
-    def non_trainable_variables(self):
-        """The other state of a training step, with tables trained by rows and their slots."""
-        return [*super().non_trainable_variables, *self.step_variables]
-
-    @property
-    def step_variables(self):
-        """What a training step itself reads and writes: tables trained by rows, and the guard."""
-        return [] if self.tables is None else [*self.tables.variables, *self.guard.variables]
-
-    @property
-    def float_state(self):
-        """What a forward pass in training changes, such as moving averages."""
-        return [v for v in super().non_trainable_variables if "float" in v.dtype]
-
-    def allowed(self, loss, gradients, x, y):
-        """Whether a step is to have an effect, see `training.Guard`. Called by the step."""
-        if hasattr(self.optimizer, "dynamic_scale"):  # whose gradients may overflow at times
-            gradients = []
-        return self.guard.check(loss, gradients, x, y)
-
-    def settle(self):
-        """Gives table rows the moves that the optimizer owes them, see `training.Adam`.
-
-        Done by `fit`, `evaluate`, `predict` and `save` themselves; only who trains with
-        `train_on_batch` and then calls the model itself has to do it.
-        """
-        if self.tables is not None:
-            self.tables.settle()
-
-    def _count(self, x, validation_split):
-        """Counts how often every row of the tables occurs in the training data."""
-        if isinstance(x, dict):
-            kept = math.floor(len(next(iter(x.values()))) * (1 - validation_split))
-            batches = [{key: array[:kept] for key, array in x.items()}]  # as Keras splits them
-        elif hasattr(x, "__getitem__") and hasattr(x, "__len__"):
-            batches = (x[at][0] for at in range(len(x)))
-        else:
-            raise ValueError(
-                "`batch_l2` counts ids before training, so it needs a data set, or packed arrays, "
-                f"that can be read twice. Received: {type(x).__name__}"
-            )
-        counts = [0] * len(self.embeddings)
-        for batch in batches:
-            counts = [
-                n + e.occurrences(batch) for n, e in zip(counts, self.embeddings, strict=True)
-            ]
-        self._counts = tuple(np.asarray(n, "float32") for n in counts)
-        for table in self.tables.tables if self.tables else ():
-            at = self.embeddings.index(table.layer)
-            table.hold(self.batch_l2 / np.maximum(self._counts[at], 1))
-        self.train_function = None  # a compiled step has the counts of before in it
-
     def fit(self, x=None, y=None, batch_size=None, epochs=1, *, validation_data=None, **kwargs):
         """Keras's `fit`; adapts the model first if the data carry a schema.
 
@@ -310,43 +174,12 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         Returns:
             Keras's `History`.
         """
-        x = self._admit(x)
-        if hasattr(x, "with_options"):  # our data sets shuffle rows; Keras would shuffle batches
-            kwargs["shuffle"] = False
+        x = self.admit(x)
         if isinstance(validation_data, tuple):
-            validation_data = (self._admit(validation_data[0]), *validation_data[1:])
+            validation_data = (self.admit(validation_data[0]), *validation_data[1:])
         elif validation_data is not None:
-            validation_data = self._admit(validation_data)
-        self._prepare()
-        if self.batch_l2:
-            self._count(x, kwargs.get("validation_split") or 0.0)
-        given = kwargs.pop("callbacks", None)
-        callbacks = training.callbacks_of(given, x, batch_size, epochs=epochs, model=self, **kwargs)
-        self.guard.reset()
-        try:
-            history = super().fit(
-                x,
-                y,
-                batch_size=batch_size,
-                epochs=epochs,
-                validation_data=validation_data,
-                callbacks=callbacks,
-                **kwargs,
-            )
-        except training.StopNow:
-            self.guard.raise_if_failed(self)
-            raise
-        self.settle()
-        return history
-
-    def train_on_batch(self, x, y=None, **kwargs):
-        """Keras's `train_on_batch`: one step on a dict of packed arrays and `(B, 1)` labels."""
-        x = self._admit(x)
-        self._prepare()
-        self.guard.reset()
-        logs = super().train_on_batch(x, y, **kwargs)
-        self.guard.raise_if_failed(self)
-        return logs
+            validation_data = self.admit(validation_data)
+        return super().fit(x, y, batch_size, epochs, validation_data=validation_data, **kwargs)
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Keras's `predict`; `x` may also be a data frame of raw values.
@@ -355,62 +188,13 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
             Click probabilities `(N, 1)`, float32. Those of a data set are in the order of its
             `labels`, also where its batches are shuffled for training.
         """
-        x = in_stored_order(self._admit(x))
+        x = in_stored_order(self.admit(x))
         self.settle()
         if isinstance(x, dict):
             batch_size = batch_size or BATCH_SIZE
         return super().predict(
             x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
         )
-
-    def evaluate(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        steps=None,
-        callbacks=None,
-        return_dict=False,
-        **kwargs,
-    ):
-        """Predicts every row once, then computes loss and metrics once, over all rows.
-
-        Args, and what is returned, are Keras's: a dict `{"loss": …, "auc": …, "logloss": …}` with
-        `return_dict=True`, otherwise a list in that order.
-        """
-        within_fit = isinstance(callbacks, keras.callbacks.CallbackList)
-        if not within_fit:
-            callbacks = keras.callbacks.CallbackList(callbacks, model=self)
-        callbacks.on_test_begin()
-        self.settle()
-        labels, probabilities, weights, groups = collect(
-            super().predict,
-            self._admit(x),
-            y,
-            sample_weight,
-            batch_size=batch_size,
-            steps=steps,
-            verbose=0 if within_fit else verbose,
-        )
-        loss = self.compute_loss(
-            y=ops.convert_to_tensor(labels),
-            y_pred=ops.convert_to_tensor(probabilities),
-            sample_weight=None if weights is None else ops.convert_to_tensor(weights),
-            training=False,
-        )
-        self.reset_metrics()
-        logs = {**self.compute_metrics(None, labels, probabilities, weights), "loss": loss}
-        logs = {key: float(ops.convert_to_numpy(value)) for key, value in logs.items()}
-        for metric in self._evaluation.on_host:
-            metric.reset_state()
-            metric.update_state(labels, probabilities, weights, groups=groups)
-            logs[metric.name] = metric.result()
-        callbacks.on_test_end(logs)
-        if verbose and not within_fit:
-            print(" - ".join(f"{key}: {value:.5f}" for key, value in logs.items()))
-        return logs if return_dict else list(logs.values())
 
     # Looking inside
 
@@ -432,7 +216,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
         stack = getattr(self, "stack", None)
         if stack is None:
             raise ValueError(f"{type(self).__name__} has no residual stack to look into.")
-        batch = self._admit(batch)
+        batch = self.admit(batch)
         with stack.residual.watching() as notes:
             self({key: ops.convert_to_tensor(array) for key, array in batch.items()})
         found = {"weights": [], "gate": []}
@@ -452,7 +236,7 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
+        config = without_parts(config, cls)
         schema = config.pop("schema", None)
         table_dtype = config.pop("table_dtype", None)
         with dtype_policy(config.pop("dtype", None)):
@@ -461,43 +245,15 @@ class CTRModel(FromSignature, training.RowTrainer, keras.Model):
                 model.adapt(Schema.from_dict(schema), table_dtype)
         return model
 
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        if config:
-            config["metrics"] = keras.saving.serialize_keras_object(self._evaluation.metrics)
-            config["table_l2"] = self.table_l2
-            config["table_optimizer"] = keras.saving.serialize_keras_object(self.table_optimizer)
-            config["batch_l2"] = self.batch_l2
-            config["optimizer"] = portable(config["optimizer"])
-        return config
-
-    def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self._prepare()
-            self.optimizer.build(self.trainable_variables)
-
     def save(self, filepath, overwrite=True, **kwargs):
         """Keras's `save`."""
         self.settle()
         super().save(filepath, overwrite=overwrite, **kwargs)
 
-    def save_own_variables(self, store):
-        """Saves what the tables' optimizer keeps for each row. Called by Keras."""
-        super().save_own_variables(store)
-        for name, variable in self._table_state().items():
-            store[name] = ops.convert_to_numpy(variable)
-
     def load_own_variables(self, store):
-        """The inverse of `save_own_variables`; does without where no table is trained by rows."""
-        names = list(store.keys())
-        for name, variable in self._table_state().items():
-            if name in names:
-                variable.assign(store[name])
-        super().load_own_variables({n: store[n] for n in names if not n.startswith("table_")})
-
-    def _table_state(self):
-        return {f"table_{n}": v for n, v in self.tables.saved.items()} if self.tables else {}
+        """The inverse of `save_own_variables`. Called by Keras, before it loads the parts."""
+        read_moved(store, self.moved)
+        super().load_own_variables(store)
 
     def save_assets(self, dir_path):
         """Puts the encoder into the `.keras` file. Called by Keras."""
@@ -518,59 +274,6 @@ def symbolic_batch(schema):
     }
 
 
-def check_arrays(batch, schema):
-    """Raises `ValueError` unless `batch` holds the schema's packed arrays with ids in range."""
-    shapes = schema.shapes()
-    if set(batch) != set(shapes):
-        raise ValueError(f"Inputs must be a dict of {sorted(shapes)}. Received: {sorted(batch)}")
-    for key, ((width,), dtype) in shapes.items():
-        shape = tuple(batch[key].shape)
-        if len(shape) != 2 or shape[1] != width:
-            raise ValueError(f"`{key}` must have shape (N, {width}). Received: shape={shape}")
-        if isinstance(batch[key], np.ndarray):
-            kind = "iu" if dtype == "int32" else "iuf"
-            if batch[key].dtype.kind not in kind:
-                raise ValueError(f"`{key}` must be {dtype}. Received: dtype={batch[key].dtype}")
-    for key, columns in schema.bounds().items():
-        if isinstance(batch[key], np.ndarray):
-            check_ids(batch[key], columns)
-    for sequence in schema.sequences:
-        if isinstance(batch[sequence.name], np.ndarray):
-            check_alignment(batch[sequence.name], sequence.name)
-
-
-def check_ids(ids, columns):
-    """Raises `ValueError` unless each column of `ids` lies in `[0, size)`.
-
-    `columns` is a list of `(name, size)`: one per column, or a single one for all.
-    """
-    sizes = np.array([size for _, size in columns])
-    bad = (ids < 0) | (ids >= sizes)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        name, size = columns[min(column, len(columns) - 1)]
-        raise ValueError(
-            f"Ids of column {name!r} must lie in [0, {size}). "
-            f"Received: {ids[row, column]} in row {row} ({bad.sum()} such ids in all)"
-        )
-
-
-def check_alignment(events, name):
-    """Raises `ValueError` if the histories `(N, S)` plainly have their padding on the right.
-
-    That is, if the oldest place is taken and the newest empty in all rows that are neither full nor
-    empty. A single such row may be a history whose newest event is missing.
-    """
-    taken = events != 0
-    partial = taken.any(axis=1) & ~taken.all(axis=1)
-    if partial.sum() > 1 and (taken[partial, 0] & ~taken[partial, -1]).all():
-        raise ValueError(
-            f"Histories must be right-aligned, the newest event last and zeros before the oldest: "
-            f"all of {name!r} that are not full have their zeros on the right. "
-            f"Received, for one: {events[partial][0].tolist()}"
-        )
-
-
 @contextlib.contextmanager
 def dtype_policy(policy):
     """Makes layers created inside take `policy` (a name, an object or its config; None: as is)."""
@@ -583,17 +286,3 @@ def dtype_policy(policy):
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _differences(old, new):
-    """Names what differs between two schemas."""
-    old_columns, new_columns = ({f.name: f for f in schema} for schema in (old, new))
-    names = [
-        repr(name)
-        for name in {**old_columns, **new_columns}
-        if old_columns.get(name) != new_columns.get(name)
-    ]
-    if not names and list(old_columns) != list(new_columns):
-        names.append("the order of the columns")
-    names += [part for part in ("label", "group") if getattr(old, part) != getattr(new, part)]
-    return names

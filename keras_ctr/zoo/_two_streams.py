@@ -38,11 +38,6 @@ class TwoStreams(CTRModel):
         """Returns what the loss gains by one stream's probabilities `(B, 1)`."""
         raise NotImplementedError
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        whole, *streams = ops.split(y_pred, y_pred.shape[-1], axis=-1)
-        loss = super().compute_loss(
-            x=x, y=y, y_pred=whole, sample_weight=sample_weight, training=training
-        )
-        for stream in streams:
-            loss = loss + self.stream_loss(y, whole, stream, sample_weight)
-        return loss
+    def auxiliary_loss(self, y, click, others, sample_weight):
+        streams = ops.split(others, others.shape[-1], axis=-1)
+        return sum(self.stream_loss(y, click, stream, sample_weight) for stream in streams)

@@ -52,12 +52,13 @@ class AFN(CTRModel):
         self.activation = activation
         self.embeddings_initializer = embeddings_initializer
         self.orders_initializer = orders_initializer
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim, initializer=embeddings_initializer)
         self.transform = layers.LogarithmicTransform(num_neurons, orders_initializer)
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
         x = self.transform(x, training=training)  # (B, num_neurons, D)
-        return self.click(self.tower(x, training=training))
+        return self.click(self.deep(x, training=training))

@@ -3,7 +3,7 @@
 import keras
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_positive
+from keras_ctr._checks import require_positive
 from keras_ctr.zoo._base import CTRModel
 
 

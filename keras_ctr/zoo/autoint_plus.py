@@ -3,7 +3,7 @@
 import keras
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_positive
+from keras_ctr._checks import require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -52,15 +52,16 @@ class AutoIntPlus(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.interact = [layers.FieldAttention(attention_dim, num_heads) for _ in range(num_layers)]
         self.flatten = keras.layers.Flatten()
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
-        deep = self.tower(x, training=training)
+        deep = self.deep(x, training=training)
         for layer in self.interact:
             x = layer(x)  # (B, F, attention_dim)
         return self.click([self.flatten(x), deep])

@@ -38,6 +38,8 @@ class BST(CTRModel):
         arXiv 1905.06874.
     """
 
+    replaced_by = {"tower": ("hidden_units", "activation")}  # the others also act elsewhere
+
     def __init__(
         self,
         embedding_dim=16,
@@ -60,17 +62,18 @@ class BST(CTRModel):
         self.activation = activation
         self.readout = readout
         self.groups = groups
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         encoder = layers.BehaviorTransformer(
             embedding_dim, num_layers, num_heads, dropout, readout=readout
         )
         self.encode = layers.PerHistory(encoder, groups)
         self.flatten = keras.layers.Flatten()
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         fields, histories = self.embed(batch)  # (B, F, D), [(B, S, D), (B, S)] each
         encoded = self.encode(fields, histories, training=training)  # (B, K + D) each
         x = ops.concatenate([self.flatten(fields), *encoded], axis=-1)
-        return self.click(self.tower(x, training=training))
+        return self.click(self.deep(x, training=training))

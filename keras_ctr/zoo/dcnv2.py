@@ -28,6 +28,9 @@ class DCNV2(CTRModel):
         Wang et al., "DCN V2", arXiv 2008.13535, figure 1b and eq. (1).
     """
 
+    moved = {"cross_network": "cross"}
+    replaced_by = {"tower": layers.TOWER_ARGUMENTS, "cross": ("num_layers",)}
+
     def __init__(
         self,
         embedding_dim=16,
@@ -45,11 +48,13 @@ class DCNV2(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
+        self.tower = tower
+        self.cross = cross
         self.embed = layers.FeatureEmbedding(embedding_dim)
-        self.cross = cross or layers.Cross(num_layers)
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
+        self.cross_network = layers.copy_of(cross or layers.Cross(num_layers))
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
-        return self.click([self.cross(x), self.tower(x, training=training)])
+        return self.click([self.cross_network(x), self.deep(x, training=training)])

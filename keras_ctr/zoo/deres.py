@@ -1,8 +1,8 @@
 """DeRes. Card: zoo/deres/README.md."""
 
+from keras_ctr._checks import require_choice
+from keras_ctr._config import arguments
 from keras_ctr.layers import residuals
-from keras_ctr.layers._base import arguments
-from keras_ctr.layers._sizes import require_choice
 from keras_ctr.zoo._base import CTRModel
 from keras_ctr.zoo.onetrans import OneTrans
 from keras_ctr.zoo.tokenmixer_large import TokenMixerLarge
@@ -65,18 +65,16 @@ class DeRes(CTRModel):
         self.causal = causal
         self.pyramid = pyramid
         self.groups = groups
-        self.residual = residual or residuals.deres()
+        self.residual = residual
+        self.norm = norm
         self.granularity = granularity
         self.backbone = backbone
-        known = arguments(BACKBONES[backbone])
-        own = ("backbone", "norm")
-        given = {n: getattr(self, n) for n in arguments(DeRes) if n in known and n not in own}
-        self.network = BACKBONES[backbone](**given, norm=norm, name=backbone)
-
-    @property
-    def norm(self):
-        """The backbone's last norm, one like all others."""
-        return self.network.norm
+        shared = set(arguments(BACKBONES[backbone])) & set(arguments(DeRes))
+        given = {name: getattr(self, name) for name in shared}
+        given["residual"] = residual or residuals.deres()
+        network = BACKBONES[backbone](**given, name=backbone)
+        self.depth = network.depth  # first, as optimizers and files of version 0.1 have it
+        self.network = network
 
     @property
     def stack(self):

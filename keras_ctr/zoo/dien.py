@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_not_negative
+from keras_ctr._checks import require_not_negative
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -40,6 +40,8 @@ class DIEN(CTRModel):
         1809.03672.
     """
 
+    moved = {"evolve/layer/attention": "attention"}
+
     def __init__(
         self,
         embedding_dim=18,
@@ -59,18 +61,15 @@ class DIEN(CTRModel):
         self.dropout = dropout
         self.activation = activation
         self.aux_weight = aux_weight
+        self.attention = attention
         self.groups = groups
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         evolution = layers.InterestEvolution(attention, auxiliary=aux_weight > 0)
         self.evolve = layers.PerHistory(evolution, groups)
         self.flatten = keras.layers.Flatten()
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
-
-    @property
-    def attention(self):
-        """The attention of the first history, a copy of the pattern."""
-        return self.evolve.layer.attention
 
     def call(self, batch, training=None):
         """Returns `(B, 1)`; in training the auxiliary loss per row and its events: `(B, 3)`."""
@@ -80,15 +79,11 @@ class DIEN(CTRModel):
         if training and self.evolve.layer.auxiliary and interests:
             interests, auxiliary = zip(*interests, strict=True)
         x = ops.concatenate([self.flatten(fields), *interests], axis=-1)
-        click = self.click(self.tower(x, training=training))
+        click = self.click(self.deep(x, training=training))
         return ops.concatenate([click, sum(auxiliary)], axis=-1) if auxiliary else click
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        loss = super().compute_loss(x, y, y_pred[:, :1], sample_weight, training)
-        if y_pred.shape[-1] > 1:
-            total, events = ops.unstack(y_pred[:, 1:], 2, axis=1)
-            if sample_weight is not None:
-                total = total * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
-            mean = ops.sum(total) / ops.maximum(ops.sum(events), 1.0)
-            loss = loss + self.aux_weight * mean
-        return loss
+    def auxiliary_loss(self, y, click, others, sample_weight):
+        total, events = ops.unstack(others, 2, axis=1)
+        if sample_weight is not None:
+            total = total * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+        return self.aux_weight * ops.sum(total) / ops.maximum(ops.sum(events), 1.0)

@@ -55,20 +55,17 @@ class DIN(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
+        self.attention = attention
         self.groups = groups
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         self.attend = layers.PerHistory(attention or layers.TargetAttention(), groups)
         self.flatten = keras.layers.Flatten()
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
-
-    @property
-    def attention(self):
-        """The attention of the first history, a copy of the pattern."""
-        return self.attend.layer
 
     def call(self, batch, training=None):
         fields, histories = self.embed(batch)  # (B, F, D), [(B, S, D), (B, S)] each
         interests = self.attend(fields, histories, training=training)  # (B, K) each
         x = ops.concatenate([self.flatten(fields), *interests], axis=-1)
-        return self.click(self.tower(x, training=training))
+        return self.click(self.deep(x, training=training))

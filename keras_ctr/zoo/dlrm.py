@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_choice
+from keras_ctr._checks import require_choice
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -35,6 +35,8 @@ class DLRM(CTRModel):
         Systems", arXiv 1906.00091, figure 1.
     """
 
+    replaced_by = {"tower": ("hidden_units", "dropout")}  # the others also act elsewhere
+
     def __init__(
         self,
         embedding_dim=16,
@@ -54,19 +56,20 @@ class DLRM(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
+        self.tower = tower
         self.bottom = layers.MLP([*bottom_units, embedding_dim], activation)
         self.embed = layers.CategoricalEmbedding(embedding_dim)
         self.combine = layers.DotInteraction() if interaction == "dot" else keras.layers.Flatten()
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
         if not self.schema.numerics:
             self.bottom.built = True  # or Keras warns that it never will be
-            return self.click(self.tower(self.combine(x), training=training))
+            return self.click(self.deep(self.combine(x), training=training))
         dense = self.bottom(batch["values"], training=training)  # (B, D)
         x = self.combine(ops.concatenate([dense[:, None], x], axis=1))
         if self.interaction == "dot":
             x = ops.concatenate([dense, x], axis=-1)
-        return self.click(self.tower(x, training=training))
+        return self.click(self.deep(x, training=training))

@@ -40,10 +40,11 @@ class DNN(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim)
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
-        return self.click(self.tower(x, training=training))
+        return self.click(self.deep(x, training=training))

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_widths
+from keras_ctr._checks import require_widths
 from keras_ctr.zoo._base import CTRModel
 
 

@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_even, require_positive
+from keras_ctr._checks import require_even, require_positive
 from keras_ctr.losses import LogLoss
 from keras_ctr.zoo._two_streams import TwoStreams
 

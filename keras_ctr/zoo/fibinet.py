@@ -50,13 +50,14 @@ class FiBiNET(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
+        self.tower = tower
         self.linear = layers.FeatureEmbedding(1, dtype="float32")
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.weigh = layers.SqueezeExcitation(reduction_ratio)
         self.interact = layers.BilinearInteraction(kernel)
         self.interact_weighted = layers.BilinearInteraction(kernel)
         self.flatten = keras.layers.Flatten()
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
@@ -64,4 +65,4 @@ class FiBiNET(CTRModel):
         x = self.embed(batch)  # (B, F, D)
         products = [self.interact(x), self.interact_weighted(self.weigh(x))]  # each (B, P, D)
         x = self.flatten(ops.concatenate(products, axis=1))
-        return self.click([first_order, self.tower(x, training=training)])
+        return self.click([first_order, self.deep(x, training=training)])

@@ -3,7 +3,6 @@
 from keras import ops
 
 from keras_ctr import layers
-from keras_ctr.schema import unknown
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -82,12 +81,4 @@ class FinalMLP(CTRModel):
     def _context(self, x, names):
         """The embeddings of the named columns, flat."""
         names = [names] if isinstance(names, str) else names
-        return ops.concatenate([x[:, self._position(name)] for name in names], axis=-1)
-
-    def _position(self, name):
-        """Where a column stands among the fields."""
-        fields = (*self.schema.categoricals, *self.schema.numerics, *self.schema.sequences)
-        names = [field.name for field in fields]
-        if name not in names:
-            raise unknown("column in `contexts`", name, names)
-        return names.index(name)
+        return ops.concatenate([x[:, self.schema.position(name)] for name in names], axis=-1)

@@ -43,11 +43,12 @@ class GDCN(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.cross = layers.GatedCross(num_layers)
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
-        return self.click([self.cross(x), self.tower(x, training=training)])
+        return self.click([self.cross(x), self.deep(x, training=training)])

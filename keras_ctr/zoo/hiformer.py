@@ -3,7 +3,7 @@
 import keras
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_divisor, require_positive
+from keras_ctr._checks import require_divisor, require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -61,7 +61,9 @@ class HiFormer(CTRModel):
         self.num_heads = num_heads
         self.rank = rank
         self.dropout = dropout
-        self.residual = residual or layers.residuals.Identity()
+        self.residual = residual
+        self.norm = norm
+        self.depth = layers.copy_of(residual or layers.residuals.Identity())
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.tokenize = layers.FieldTokenizer(token_dim)
         keeps = [None] * (num_layers - 1) + [1]  # in the last layer only the task token asks
@@ -76,8 +78,8 @@ class HiFormer(CTRModel):
             )
             for keep in keeps
         ]
-        self.stack = layers.Stack(units, self.residual)
-        self.norm = layers.get_norm(norm)
+        self.stack = layers.Stack(units, self.depth)
+        self.last_norm = layers.get_norm(norm)
         self.flatten = keras.layers.Flatten()
         self.click = layers.Click()
 
@@ -85,4 +87,4 @@ class HiFormer(CTRModel):
         x = self.embed(batch)  # (B, F, D_e)
         x = self.tokenize(x)  # (B, F + 1, D)
         x = self.stack(x, training=training)  # (B, 1, D)
-        return self.click(self.flatten(self.norm(x)))
+        return self.click(self.flatten(self.last_norm(x)))

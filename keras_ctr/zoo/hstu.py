@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_divisor, require_positive
+from keras_ctr._checks import require_divisor, require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -41,6 +41,8 @@ class HSTU(CTRModel):
         Generative Recommendations", arXiv 2402.17152, in its ranking form. Sizes are ours.
     """
 
+    replaced_by = {"tower": ("hidden_units",)}  # the others also act elsewhere
+
     def __init__(
         self,
         embedding_dim=16,
@@ -64,7 +66,9 @@ class HSTU(CTRModel):
         self.num_heads = num_heads
         self.hidden_units = hidden_units
         self.dropout = dropout
-        self.residual = residual or layers.residuals.Identity()
+        self.tower = tower
+        self.residual = residual
+        self.depth = layers.copy_of(residual or layers.residuals.Identity())
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         self.tokenize_candidate = layers.AutoSplitTokenizer(1, token_dim)
         self.tokenize_events = layers.SequenceTokenizer()
@@ -72,9 +76,9 @@ class HSTU(CTRModel):
         # Only the candidate is read in the end: in the last layer nothing else has to ask.
         keeps = [None] * (num_layers - 1) + [1]
         units = [layers.TransductionUnit(num_heads, num_tokens, keep, dropout) for keep in keeps]
-        self.stack = layers.Stack(units, self.residual)
+        self.stack = layers.Stack(units, self.depth)
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6)
-        self.tower = layers.get_tower(tower, hidden_units, "silu", dropout, alone=True)
+        self.deep = layers.get_tower(tower, hidden_units, "silu", dropout, alone=True)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
@@ -84,7 +88,7 @@ class HSTU(CTRModel):
         x = ops.concatenate([self.tokenize_context(context), x], axis=1)  # (B, T_c + S + 1, D)
         mask = ops.pad(mask, ((0, 0), (self.num_tokens, 0)), constant_values=True)
         x = self.stack(x, mask=mask, training=training)  # (B, 1, D)
-        return self.click(self.tower(self.norm(x), training=training))
+        return self.click(self.deep(self.norm(x), training=training))
 
     def split(self, fields):
         """Returns the fields `(B, F, D_e)` of the context and those of the candidate."""

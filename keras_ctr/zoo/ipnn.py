@@ -42,14 +42,15 @@ class IPNN(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.interact = layers.DotInteraction()
         self.flatten = keras.layers.Flatten()
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
         products = self.interact(x)  # (B, P)
         x = ops.concatenate([self.flatten(x), products], axis=-1)
-        return self.click(self.tower(x, training=training))
+        return self.click(self.deep(x, training=training))

@@ -3,7 +3,7 @@
 import keras
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_divisor, require_positive
+from keras_ctr._checks import require_divisor, require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -70,7 +70,9 @@ class Longer(CTRModel):
         self.num_recent = num_recent
         self.inner_layers = inner_layers
         self.dropout = dropout
-        self.residual = residual or layers.residuals.Identity()
+        self.residual = residual
+        self.norm = norm
+        self.depth = layers.copy_of(residual or layers.residuals.Identity())
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         self.tokenize_fields = layers.AutoSplitTokenizer(num_tokens, token_dim)
         self.tokenize_events = layers.MergedSequenceTokenizer(merge_size, inner_layers)
@@ -85,8 +87,8 @@ class Longer(CTRModel):
             )
             for keep in keeps
         ]
-        self.stack = layers.Stack(units, self.residual)
-        self.norm = layers.get_norm(norm)
+        self.stack = layers.Stack(units, self.depth)
+        self.last_norm = layers.get_norm(norm)
         self.flatten = keras.layers.Flatten()
         self.click = layers.Click()
 
@@ -95,4 +97,4 @@ class Longer(CTRModel):
         x = self.tokenize_fields(fields)  # (B, m, D)
         x, mask = self.tokenize_events(x, histories)  # (B, S/K + m, D)
         x = self.stack(x, mask=mask, training=training)  # (B, m, D)
-        return self.click(self.flatten(self.norm(x)))
+        return self.click(self.flatten(self.last_norm(x)))

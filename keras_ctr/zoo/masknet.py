@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_positive
+from keras_ctr._checks import require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -36,6 +36,8 @@ class MaskNet(CTRModel):
         Wang et al., "MaskNet", arXiv 2102.07619, figure 4.
     """
 
+    replaced_by = {"tower": ("hidden_units", "activation")}  # the others also act elsewhere
+
     def __init__(
         self,
         embedding_dim=10,
@@ -61,13 +63,14 @@ class MaskNet(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.norm = layers.FieldNormalization() if embedding_norm else None
         self.blocks = [
             layers.MaskBlock(block_units, reduction_ratio, dropout, layer_norm=block_norm)
             for _ in range(num_blocks)
         ]
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
@@ -75,4 +78,4 @@ class MaskNet(CTRModel):
         hidden = self.norm(x) if self.embedding_norm else x
         masked = [block([x, hidden], training=training) for block in self.blocks]
         x = ops.concatenate(masked, axis=-1)  # (B, n·block_units)
-        return self.click(self.tower(x, training=training))
+        return self.click(self.deep(x, training=training))

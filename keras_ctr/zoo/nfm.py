@@ -41,13 +41,14 @@ class NFM(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
+        self.tower = tower
         self.linear = layers.FeatureEmbedding(1, dtype="float32")
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.interact = layers.BiInteraction()
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         first_order = ops.sum(self.linear(batch), axis=1)  # (B, 1)
         x = self.interact(self.embed(batch))  # (B, D)
-        return self.click([first_order, self.tower(x, training=training)])
+        return self.click([first_order, self.deep(x, training=training)])

@@ -3,8 +3,8 @@
 import keras
 
 from keras_ctr import layers
+from keras_ctr._checks import require_choice, require_divisor, require_positive
 from keras_ctr.layers import residuals
-from keras_ctr.layers._sizes import require_choice, require_divisor, require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -80,8 +80,11 @@ class OneTrans(CTRModel):
         self.causal = causal
         self.pyramid = pyramid
         self.groups = groups
-        self.residual = residual or self.default_residual()
-        self.granularity = granularity or self.default_granularity
+        self.residual = residual
+        self.norm = norm
+        self.granularity = granularity
+        granularity = granularity or self.default_granularity
+        self.depth = layers.copy_of(residual or self.default_residual())
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         if groups:
             self.tokenize_fields = layers.GroupTokenizer(groups, token_dim)
@@ -97,9 +100,9 @@ class OneTrans(CTRModel):
                 layers.PreNorm(layers.SelfAttention(num_heads, own, causal, keep), dropout, norm),
                 layers.PreNorm(layers.FeedForward(own_tokens=own), dropout, norm),
             ]
-            units += layer if self.granularity == "sublayer" else [layers.Serial(layer)]
-        self.stack = layers.Stack(units, self.residual)
-        self.norm = layers.get_norm(norm)
+            units += layer if granularity == "sublayer" else [layers.Serial(layer)]
+        self.stack = layers.Stack(units, self.depth)
+        self.last_norm = layers.get_norm(norm)
         self.flatten = keras.layers.Flatten()
         self.click = layers.Click()
 
@@ -108,4 +111,4 @@ class OneTrans(CTRModel):
         x = self.tokenize_fields(fields)  # (B, T_NS, D)
         x, mask = self.tokenize_events(x, histories)  # (B, T_S + T_NS, D)
         x = self.stack(x, mask=mask, training=training)  # (B, T_NS, D)
-        return self.click(self.flatten(self.norm(x)))
+        return self.click(self.flatten(self.last_norm(x)))

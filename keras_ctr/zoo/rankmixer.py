@@ -3,8 +3,8 @@
 import keras
 
 from keras_ctr import layers
+from keras_ctr._checks import require_divisor, require_positive
 from keras_ctr.layers import residuals
-from keras_ctr.layers._sizes import require_divisor, require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -63,15 +63,17 @@ class RankMixer(CTRModel):
         self.expansion = expansion
         self.dropout = dropout
         self.activation = activation
-        self.residual = residual or residuals.PostNorm(dropout)
+        self.residual = residual
+        self.norm = norm
+        self.depth = layers.copy_of(residual or residuals.PostNorm(dropout))
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.tokenize = layers.SliceTokenizer(num_tokens, token_dim)
         units = []
         for _ in range(num_layers):
             units.append(layers.TokenMixing(num_tokens))
             units.append(layers.FeedForward(expansion, own_tokens=None, activation=activation))
-        self.norm = None
-        if isinstance(self.residual, residuals.PostNorm):
+        self.last_norm = None
+        if isinstance(self.depth, residuals.PostNorm):
             if norm is not None:
                 raise ValueError(
                     "`norm` is for Pre-Norm units, `residuals.PostNorm` has norms of its own: give "
@@ -79,13 +81,13 @@ class RankMixer(CTRModel):
                 )
         else:
             units = [layers.PreNorm(unit, dropout, norm) for unit in units]
-            self.norm = layers.get_norm(norm)
-        self.stack = layers.Stack(units, self.residual)
+            self.last_norm = layers.get_norm(norm)
+        self.stack = layers.Stack(units, self.depth)
         self.pool = keras.layers.GlobalAveragePooling1D()
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         x = self.tokenize(self.embed(batch))  # (B, T, D)
         x = self.stack(x, training=training)
-        x = x if self.norm is None else self.norm(x)
+        x = x if self.last_norm is None else self.last_norm(x)
         return self.click(self.pool(x))

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_not_negative
+from keras_ctr._checks import require_not_negative
 from keras_ctr.losses import LogLoss
 from keras_ctr.zoo._base import CTRModel
 
@@ -44,6 +44,8 @@ class SIMSoft(CTRModel):
         Click-Through Rate Prediction", arXiv 2006.05639. Sizes are FuxiCTR's.
     """
 
+    replaced_by = {"tower": ()}  # the others also act elsewhere
+
     def __init__(
         self,
         embedding_dim=10,
@@ -71,11 +73,12 @@ class SIMSoft(CTRModel):
         self.activation = activation
         self.aux_weight = aux_weight
         self.groups = groups
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         interest = layers.SearchedInterest(top_k, num_recent, attention_dim, num_heads)
         self.search = layers.PerHistory(interest, groups)
         self.flatten = keras.layers.Flatten()
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
         self.search_tower = layers.MLP(hidden_units, activation, dropout) if aux_weight else None
         self.search_click = layers.Click() if aux_weight else None
@@ -86,7 +89,7 @@ class SIMSoft(CTRModel):
         found = self.search(fields, histories, training=training)  # (B, H·K + K), (B, K) each
         fields = self.flatten(fields)
         x = ops.concatenate([fields, *(interest for interest, _ in found)], axis=-1)
-        click = self.click(self.tower(x, training=training))
+        click = self.click(self.deep(x, training=training))
         if not found and self.aux_weight:
             self.search_tower.built = self.search_click.built = True  # or Keras warns: it never is
         # The search's tower runs in training, and once before, so that its weights are there.
@@ -97,8 +100,5 @@ class SIMSoft(CTRModel):
                 return ops.concatenate([click, search], axis=-1)
         return click
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        loss = super().compute_loss(x, y, y_pred[:, :1], sample_weight, training)
-        if y_pred.shape[-1] > 1:
-            loss = loss + self.aux_weight * LogLoss()(y, y_pred[:, 1:], sample_weight)
-        return loss
+    def auxiliary_loss(self, y, click, others, sample_weight):
+        return self.aux_weight * LogLoss()(y, others, sample_weight)

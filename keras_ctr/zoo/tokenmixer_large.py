@@ -3,14 +3,13 @@
 from keras import ops
 
 from keras_ctr import layers
-from keras_ctr.layers import residuals
-from keras_ctr.layers._copies import copies
-from keras_ctr.layers._sizes import (
+from keras_ctr._checks import (
     require_choice,
     require_divisor,
     require_not_negative,
     require_positive,
 )
+from keras_ctr.layers import residuals
 from keras_ctr.losses import LogLoss
 from keras_ctr.zoo._base import CTRModel
 
@@ -54,6 +53,8 @@ class TokenMixerLarge(CTRModel):
         its abstract only. Its sizes are not public.
     """
 
+    moved = {"feed": "feed_forward"}
+
     def __init__(
         self,
         embedding_dim=16,
@@ -87,14 +88,17 @@ class TokenMixerLarge(CTRModel):
         self.num_layers = num_layers
         self.num_heads = num_heads
         pattern = feed_forward or layers.PerTokenSwiGLU(2, use_bias=False, down_scale=0.01)
-        networks = copies(pattern, 2 * num_layers)
-        self.feed_forward = networks[0]
+        networks = layers.copies(pattern, 2 * num_layers)
+        self.feed = networks[0]
+        self.feed_forward = feed_forward
         self.dropout = dropout
         self.readout = readout
         self.aux_weight = aux_weight
         self.per_layer = 2 if granularity == "sublayer" else 1
-        self.residual = residual or residuals.InterLayer(every=2 * self.per_layer)
+        self.residual = residual
+        self.norm = norm
         self.granularity = granularity
+        self.depth = layers.copy_of(residual or residuals.InterLayer(every=2 * self.per_layer))
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.summarize = layers.AutoSplitTokenizer(1, token_dim)
         self.tokenize = layers.SliceTokenizer(num_tokens - 1, token_dim)
@@ -103,8 +107,8 @@ class TokenMixerLarge(CTRModel):
             mixed = layers.MixAndRevert(layers.PreNorm(mixed, dropout, norm), num_heads)
             own = layers.PreNorm(own, dropout, norm)
             units += [mixed, own] if granularity == "sublayer" else [layers.Nested(mixed, own)]
-        self.stack = layers.TappedStack(units, self.residual)
-        self.norm = layers.get_norm(norm)
+        self.stack = layers.TappedStack(units, self.depth)
+        self.last_norm = layers.get_norm(norm)
         self.click = layers.Click()
         self.lower_clicks = [layers.Click() for _ in range(num_layers - 1) if aux_weight]
 
@@ -119,12 +123,9 @@ class TokenMixerLarge(CTRModel):
         return ops.concatenate([click, *clicks], axis=-1) if training and clicks else click
 
     def _read(self, x):
-        x = self.norm(x)
+        x = self.last_norm(x)
         return x[:, 0] if self.readout == "global" else ops.mean(x, axis=1)  # (B, D)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        loss = super().compute_loss(x, y, y_pred[:, :1], sample_weight, training)
-        lower = y_pred[:, 1:]  # (B, L - 1), or nothing
-        if lower.shape[-1]:  # LogLoss takes the mean over them
-            loss = loss + self.aux_weight * lower.shape[-1] * LogLoss()(y, lower, sample_weight)
-        return loss
+    def auxiliary_loss(self, y, click, others, sample_weight):
+        # LogLoss takes the mean over them.
+        return self.aux_weight * others.shape[-1] * LogLoss()(y, others, sample_weight)

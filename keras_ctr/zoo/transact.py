@@ -43,6 +43,8 @@ class TransAct(CTRModel):
         the DCN-V2 those of FuxiCTR.
     """
 
+    replaced_by = {"tower": ("hidden_units", "activation")}  # the others also act elsewhere
+
     def __init__(
         self,
         embedding_dim=32,
@@ -71,6 +73,7 @@ class TransAct(CTRModel):
         self.dropout = dropout
         self.activation = activation
         self.groups = groups
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim, pool=None)
         encoder = layers.ActionTransformer(
             num_layers, num_heads, feed_forward_units, num_recent, hide_recent, dropout
@@ -78,11 +81,11 @@ class TransAct(CTRModel):
         self.encode = layers.PerHistory(encoder, groups)
         self.flatten = keras.layers.Flatten()
         self.cross = layers.Cross(num_cross_layers)
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         fields, histories = self.embed(batch)  # (B, F, D), [(B, S, D), (B, S)] each
         encoded = self.encode(fields, histories, training=training)  # (B, (K + 1)·2·D) each
         x = ops.concatenate([self.flatten(fields), *encoded], axis=-1)
-        return self.click([self.cross(x), self.tower(x, training=training)])
+        return self.click([self.cross(x), self.deep(x, training=training)])

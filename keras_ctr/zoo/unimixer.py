@@ -3,9 +3,8 @@
 import keras
 
 from keras_ctr import layers
+from keras_ctr._checks import require_choice, require_positive
 from keras_ctr.layers import residuals
-from keras_ctr.layers._copies import copies
-from keras_ctr.layers._sizes import require_choice, require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -64,12 +63,15 @@ class UniMixer(CTRModel):
         self.token_dim = token_dim
         self.num_tokens = num_tokens
         self.num_layers = num_layers
-        mixings = copies(mixing or self.default_mixing(), num_layers)
-        self.mixing = mixings[0]
+        self.mixing = mixing
         self.expansion = expansion
         self.dropout = dropout
-        self.residual = residual or residuals.Siamese()
+        self.residual = residual
+        self.norm = norm
         self.granularity = granularity
+        mixings = layers.copies(mixing or self.default_mixing(), num_layers)
+        self.mix = mixings[0]
+        self.depth = layers.copy_of(residual or residuals.Siamese())
         self.embed = layers.FeatureEmbedding(embedding_dim)
         self.tokenize = layers.SliceTokenizer(num_tokens, token_dim)
         units = []
@@ -77,12 +79,12 @@ class UniMixer(CTRModel):
             transform = layers.PreNorm(layers.PerTokenSwiGLU(expansion), dropout, norm)
             sublayers = granularity == "sublayer"
             units += [mixing, transform] if sublayers else [layers.Nested(mixing, transform)]
-        self.stack = layers.Stack(units, self.residual)
-        self.norm = layers.get_norm(norm)
+        self.stack = layers.Stack(units, self.depth)
+        self.last_norm = layers.get_norm(norm)
         self.pool = keras.layers.GlobalAveragePooling1D()
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         x = self.tokenize(self.embed(batch))  # (B, T, D)
         x = self.stack(x, training=training)
-        return self.click(self.pool(self.norm(x)))
+        return self.click(self.pool(self.last_norm(x)))

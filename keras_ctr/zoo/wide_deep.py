@@ -41,12 +41,13 @@ class WideDeep(CTRModel):
         self.hidden_units = hidden_units
         self.dropout = dropout
         self.activation = activation
+        self.tower = tower
         self.wide = layers.FeatureEmbedding(1, dtype="float32")
         self.embed = layers.FeatureEmbedding(embedding_dim)
-        self.tower = layers.get_tower(tower, hidden_units, activation, dropout)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         wide = ops.sum(self.wide(batch), axis=1)  # (B, 1)
         x = self.embed(batch)  # (B, F, D)
-        return self.click([wide, self.tower(x, training=training)])
+        return self.click([wide, self.deep(x, training=training)])

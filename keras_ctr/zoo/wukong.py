@@ -3,7 +3,7 @@
 import keras
 
 from keras_ctr import layers
-from keras_ctr.layers._sizes import require_positive
+from keras_ctr._checks import require_positive
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -38,6 +38,8 @@ class Wukong(CTRModel):
         2403.02545. Defaults of the layers are FuxiCTR's.
     """
 
+    replaced_by = {"tower": ("hidden_units",)}  # the others also act elsewhere
+
     def __init__(
         self,
         embedding_dim=16,
@@ -61,6 +63,7 @@ class Wukong(CTRModel):
         self.fm_units = fm_units
         self.hidden_units = hidden_units
         self.dropout = dropout
+        self.tower = tower
         self.embed = layers.FeatureEmbedding(embedding_dim)
         # Our choice: products of embeddings that start at 1e-4 would vanish beside LN's epsilon.
         self.norm = keras.layers.RMSNormalization(axis=[1, 2])
@@ -68,11 +71,11 @@ class Wukong(CTRModel):
             layers.WukongLayer(fm_tokens, linear_tokens, rank, fm_units, dropout)
             for _ in range(num_layers)
         ]
-        self.tower = layers.get_tower(tower, hidden_units, dropout=dropout, alone=True)
+        self.deep = layers.get_tower(tower, hidden_units, dropout=dropout, alone=True)
         self.click = layers.Click()
 
     def call(self, batch, training=None):
         x = self.norm(self.embed(batch))  # (B, F, D)
         for layer in self.interact:
             x = layer(x, training=training)  # (B, n_F + n_L, D)
-        return self.click(self.tower(x, training=training))
+        return self.click(self.deep(x, training=training))

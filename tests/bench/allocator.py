@@ -31,7 +31,7 @@ def measure(name):
     import numpy as np
 
     import keras_ctr
-    from keras_ctr._hardware import versions
+    from keras_ctr.experiments.hardware import versions
 
     rng = np.random.default_rng(0)
     ids = rng.integers(2, SIZE, (BATCH * (STEPS + 2), FIELDS), dtype="int32")
@@ -72,7 +72,7 @@ def main():
                     case = {"model": name, "backend": backend, "setting": setting, "round": turn}
                     rows.append(case | found)
                     print(*case.values(), found["s_per_step"], flush=True)
-    from keras_ctr._hardware import hardware
+    from keras_ctr.experiments.hardware import hardware
 
     lines = [
         "| model | backend | " + " | ".join(SETTINGS) + " | as it comes / kept |",

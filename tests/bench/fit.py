@@ -104,7 +104,7 @@ def measure(total, batch):
             epoch()
             if turn:
                 found[name].append((time.perf_counter() - started) / steps * 1e3)
-    from keras_ctr._hardware import versions
+    from keras_ctr.experiments.hardware import versions
 
     print(json.dumps({"ms": found, **versions()}))
 
@@ -139,7 +139,7 @@ def main():
                 | found
             )
             print(backend, batch, medians, ratios, flush=True)
-    from keras_ctr._hardware import hardware
+    from keras_ctr.experiments.hardware import hardware
 
     lines = [
         "| backend | batch | loop, ms per step | fit | with Keras's callbacks | fit / loop |",

@@ -190,7 +190,7 @@ def measure(who, total, kind, folder):
         taken.append(time.perf_counter() - started - settling)
     speed = len(ids) / min(taken)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    from keras_ctr._hardware import versions
+    from keras_ctr.experiments.hardware import versions
 
     found = {"rows_per_s": round(speed), "settle_s": round(settling, 3), "peak_gib": round(peak, 2)}
     print(json.dumps(found | versions()))
@@ -255,7 +255,7 @@ def main():
     totals = [int(total) for total in given.rows]
     if given.measure:
         return measure(given.measure, totals[0], given.ids, given.fuxictr)
-    from keras_ctr._hardware import hardware
+    from keras_ctr.experiments.hardware import hardware
 
     cases = [(who, backend) for who in given.who if who != "deepctr" for backend in given.backends]
     notes = []

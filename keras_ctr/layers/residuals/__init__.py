@@ -11,7 +11,7 @@ One object spans a stack and owns the weights of every site on axis 0. Residuals
 does not, its docstring says so.
 """
 
-from keras_ctr.layers.residuals._base import Residual
+from keras_ctr.layers.residuals.base import Residual
 from keras_ctr.layers.residuals.dense import MUDD, DeepCrossAttention
 from keras_ctr.layers.residuals.depth_attention import DepthAttention
 from keras_ctr.layers.residuals.depth_weighted import DepthWeighted

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ctr.layers.residuals._base import Residual, rms_normed, tail
+from keras_ctr.layers.residuals.base import Residual, rms_normed, tail
 
 
 class _Dense(Residual):
@@ -46,12 +46,11 @@ class DeepCrossAttention(_Dense):
         super().build(input_shape)
         sites = self.depth + 1
         self.base = self.add_weight(
-            shape=(sites, sites, self.width), initializer="ones", autocast=False, name="base"
+            shape=(sites, sites, self.width), initializer="ones", name="base"
         )
         self.query = self.add_weight(
             shape=(sites, self.width),
             initializer=keras.initializers.RandomNormal(stddev=0.01),
-            autocast=False,
             name="query",
         )
 
@@ -78,19 +77,13 @@ class MUDD(_Dense):
     def build(self, input_shape):
         super().build(input_shape)
         sites, width = self.depth + 1, self.width
-        options = {"autocast": False}
         self.down = self.add_weight(
             shape=(sites, width, sites),
             initializer=keras.initializers.RandomNormal(stddev=width**-0.5),
             name="down",
-            **options,
         )
-        self.up = self.add_weight(
-            shape=(sites, sites, sites), initializer="zeros", name="up", **options
-        )
-        self.base = self.add_weight(
-            shape=(sites, sites), initializer="ones", name="base", **options
-        )
+        self.up = self.add_weight(shape=(sites, sites, sites), initializer="zeros", name="up")
+        self.base = self.add_weight(shape=(sites, sites), initializer="ones", name="base")
 
     def weights_at(self, outputs, at):
         hidden = ops.matmul(rms_normed(sum(outputs)), self.down[at])

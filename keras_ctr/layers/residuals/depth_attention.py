@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_ctr.layers.residuals._base import Residual, tail
+from keras_ctr.layers.residuals.base import Residual, tail
 
 
 class Source(NamedTuple):
@@ -61,8 +61,8 @@ class DepthAttention(Residual):
         super().build(input_shape)
         self.units_per_block = self.block_size or math.ceil(self.depth / 8)
         sites = (self.depth + 1, self.width)
-        self.query = self.add_weight(shape=sites, initializer="zeros", autocast=False, name="query")
-        self.gain = self.add_weight(shape=sites, initializer="ones", autocast=False, name="gain")
+        self.query = self.add_weight(shape=sites, initializer="zeros", name="query")
+        self.gain = self.add_weight(shape=sites, initializer="ones", name="gain")
 
     def open(self, x):
         return (self._source(x, 0, self.depth + 1),), None  # finished blocks, running block

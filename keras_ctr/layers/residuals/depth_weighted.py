@@ -1,8 +1,8 @@
 import numpy as np
 from keras import ops
 
-from keras_ctr.layers._sizes import require_positive
-from keras_ctr.layers.residuals._base import Residual, tail
+from keras_ctr._checks import require_positive
+from keras_ctr.layers.residuals.base import Residual, tail
 
 
 class DepthWeighted(Residual):
@@ -32,7 +32,6 @@ class DepthWeighted(Residual):
         self.alpha = self.add_weight(
             shape=(self.depth, self.depth + 1),
             initializer=lambda shape, dtype: ops.convert_to_tensor(np.eye(*shape, k=1), dtype),
-            autocast=False,
             name="alpha",
         )
 

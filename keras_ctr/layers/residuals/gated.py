@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_ctr.layers.residuals._base import Residual, rms_normed
+from keras_ctr.layers.residuals.base import Residual, rms_normed
 
 
 class Gated(Residual):
@@ -42,19 +42,16 @@ class Gated(Residual):
         if self.gate is None:
             return
         sites, width = self.depth + 1, 1 if self.gate == "scalar" else self.width
-        self.theta = self.add_weight(
-            shape=(sites, width), initializer="zeros", autocast=False, name="theta"
-        )
+        self.theta = self.add_weight(shape=(sites, width), initializer="zeros", name="theta")
         if self.gate == "dynamic":
             rank = max(1, self.width // 16)
             self.down = self.add_weight(
                 shape=(sites, self.width, rank),
                 initializer=keras.initializers.RandomNormal(stddev=self.width**-0.5),
-                autocast=False,
                 name="down",
             )
             self.up = self.add_weight(
-                shape=(sites, rank, self.width), initializer="zeros", autocast=False, name="up"
+                shape=(sites, rank, self.width), initializer="zeros", name="up"
             )
 
     def open(self, x):

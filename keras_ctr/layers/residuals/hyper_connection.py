@@ -2,8 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ctr.layers._sizes import require_positive
-from keras_ctr.layers.residuals._base import Residual, rms_normed, tail
+from keras_ctr._checks import require_positive
+from keras_ctr.layers.residuals.base import Residual, rms_normed, tail
 
 TINY = 1e-30  # below it a row or column of float32 counts as empty
 
@@ -53,7 +53,6 @@ class HyperConnection(Residual):
         return self.add_weight(
             shape=shape,
             initializer=lambda shape, dtype: ops.convert_to_tensor(value, dtype),
-            autocast=False,
             name=name,
         )
 
@@ -120,22 +119,17 @@ class ManifoldHyperConnection(Residual):
         near = np.where(np.eye(n, dtype=bool), 0.0, -4.0).reshape(-1)
         one_hot = 2 * np.eye(n)[np.arange(depth) % n] - 1
         bias = np.concatenate([one_hot, one_hot, np.stack([near] * depth)], axis=1)
-        options = {"autocast": False}
-        self.gain = self.add_weight(shape=(depth, flat), initializer="ones", name="gain", **options)
-        self.phi = self.add_weight(
-            shape=(depth, flat, maps), initializer="zeros", name="phi", **options
-        )
+        self.gain = self.add_weight(shape=(depth, flat), initializer="ones", name="gain")
+        self.phi = self.add_weight(shape=(depth, flat, maps), initializer="zeros", name="phi")
         self.bias = self.add_weight(
             shape=(depth, maps),
             initializer=lambda shape, dtype: ops.convert_to_tensor(bias, dtype),
             name="bias",
-            **options,
         )
         self.scales = self.add_weight(  # the paper's a_pre, a_post, a_res
             shape=(depth, 3),
             initializer=keras.initializers.Constant(0.01),
             name="scales",
-            **options,
         )
 
     def open(self, x):

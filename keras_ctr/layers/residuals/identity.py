@@ -1,4 +1,4 @@
-from keras_ctr.layers.residuals._base import Residual, tail
+from keras_ctr.layers.residuals.base import Residual, tail
 
 
 class Identity(Residual):

@@ -1,5 +1,5 @@
-from keras_ctr.layers._sizes import require_positive
-from keras_ctr.layers.residuals._base import Residual, tail
+from keras_ctr._checks import require_positive
+from keras_ctr.layers.residuals.base import Residual, tail
 
 
 class InterLayer(Residual):

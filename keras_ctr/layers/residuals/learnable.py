@@ -2,8 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ctr.layers._sizes import require_not_negative
-from keras_ctr.layers.residuals._base import Residual, tail
+from keras_ctr._checks import require_not_negative
+from keras_ctr.layers.residuals.base import Residual, tail
 
 
 class LearnableResidual(Residual):
@@ -31,7 +31,6 @@ class LearnableResidual(Residual):
         self.map = self.add_weight(
             shape=start.shape,
             initializer=lambda shape, dtype: ops.convert_to_tensor(start, dtype),
-            autocast=False,
             name="map",
         )
 
@@ -70,19 +69,12 @@ class LAuReL(Residual):
     def build(self, input_shape):
         super().build(input_shape)
         depth, width, rank = self.depth, self.width, self.rank
-        options = {"autocast": False}
-        self.scales = self.add_weight(
-            shape=(depth, 2), initializer="ones", name="scales", **options
-        )
+        self.scales = self.add_weight(shape=(depth, 2), initializer="ones", name="scales")
         if rank:
             # Standard deviation 1/√D, so that A x is of the size of x.
             small = keras.initializers.RandomNormal(stddev=width**-0.5)
-            self.down = self.add_weight(
-                shape=(depth, width, rank), initializer=small, name="down", **options
-            )
-            self.up = self.add_weight(
-                shape=(depth, rank, width), initializer="zeros", name="up", **options
-            )
+            self.down = self.add_weight(shape=(depth, width, rank), initializer=small, name="down")
+            self.up = self.add_weight(shape=(depth, rank, width), initializer="zeros", name="up")
 
     def open(self, x):
         return x

@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_ctr.layers.residuals._base import Residual, tail
+from keras_ctr.layers.residuals.base import Residual, tail
 
 
 class PostNorm(Residual):
@@ -23,9 +23,9 @@ class PostNorm(Residual):
 
     def build(self, input_shape):
         super().build(input_shape)
-        shape, options = (self.depth, self.width), {"autocast": False}
-        self.gain = self.add_weight(shape=shape, initializer="ones", name="gain", **options)
-        self.bias = self.add_weight(shape=shape, initializer="zeros", name="bias", **options)
+        shape = (self.depth, self.width)
+        self.gain = self.add_weight(shape=shape, initializer="ones", name="gain")
+        self.bias = self.add_weight(shape=shape, initializer="zeros", name="bias")
 
     def open(self, x):
         return x

@@ -1,6 +1,6 @@
 from keras import ops
 
-from keras_ctr.layers.residuals._base import Residual, rms_normed, tail
+from keras_ctr.layers.residuals.base import Residual, rms_normed, tail
 
 
 class Siamese(Residual):
@@ -16,7 +16,7 @@ class Siamese(Residual):
 
     def build(self, input_shape):
         super().build(input_shape)
-        options = {"initializer": "ones", "autocast": False}
+        options = {"initializer": "ones"}
         self.read_gain = self.add_weight(
             shape=(self.depth + 1, self.width), name="read_gain", **options
         )

@@ -1,0 +1,214 @@
+"""`Dataset`: the batches of one split, as `model.fit` takes them on every backend."""
+
+import math
+import threading
+
+import keras
+import numpy as np
+
+from keras_ctr.features.schema import Schema
+
+BLOCK = 2**16  # rows read in one piece
+WINDOW = 16  # blocks whose rows are mixed: a million rows
+KEPT = 64  # windows whose order is remembered (4 MB each)
+
+
+class Dataset(keras.utils.PyDataset):
+    """The rows of one split in batches.
+
+    `dataset[i]` is `(batch, label)`: the batch is a dict of the arrays of `schema.shapes()`, the
+    label `(B, 1)` float32. If the data have an extra column `weight`, it is
+    `(batch, label, weight)`.
+
+    Shuffled by block, then by row: the order of blocks of 65,536 contiguous rows is drawn anew each
+    epoch, and the rows of 16 neighbours in that order are mixed. So `dataset[i]` depends on the
+    seed, the epoch and `i` alone, may be read from many threads, and every row comes exactly once
+    per epoch. Within a batch, rows ascend by row number.
+
+    Made by `keras_ctr.datasets.load` and `from_pandas`.
+
+    Args:
+        split: `Split` with the encoded rows.
+        encoder: the fitted `Encoder` that encoded them.
+        batch_size: rows per batch; the last batch may be smaller.
+        shuffle: whether to shuffle, each epoch anew.
+        seed: integer that fixes the order.
+        drop_remainder: whether to leave out the last batch if it is smaller.
+        **workers: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
+    """
+
+    def __init__(
+        self,
+        split,
+        encoder,
+        batch_size=4096,
+        shuffle=False,
+        seed=0,
+        drop_remainder=False,
+        **workers,
+    ):
+        super().__init__(**workers)
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
+        self.encoder = encoder
+        self.schema = encoder.schema
+        self.batch_size = int(batch_size)
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_remainder = drop_remainder
+        self.epoch = 0
+        self._split = split
+        self._orders = {}
+        self._lock = threading.Lock()
+
+    @property
+    def num_rows(self):
+        """Number of rows of the split."""
+        return self._split.rows
+
+    @property
+    def labels(self):
+        """All labels, `(num_rows, 1)` float32, in the order of the stored rows."""
+        return self._split.column("label")
+
+    @property
+    def groups(self):
+        """The group of every row, `(num_rows,)` int64 in stored order; None without groups."""
+        return self._split.column("group") if "group" in self._split.keys else None
+
+    @property
+    def extras(self):
+        """Names of the columns that `extra` returns."""
+        return [key.removeprefix("extra:") for key in self._split.keys if key.startswith("extra:")]
+
+    def extra(self, name):
+        """A further column of the data, `(num_rows,)` float32 in stored order."""
+        from keras_ctr._checks import unknown
+
+        if name not in self.extras:
+            raise unknown("extra column", name, self.extras)
+        return self._split.column(f"extra:{name}")
+
+    @property
+    def positives(self):
+        """Number of rows with label 1."""
+        return int(self.labels.sum(dtype=np.float64))
+
+    @property
+    def skipped_rows(self):
+        """Malformed rows that were left out when the raw files were read."""
+        return self._split.skipped_rows
+
+    def with_options(self, batch_size=None, shuffle=None, seed=None, drop_remainder=None):
+        """Returns another view of the same rows, at epoch 0, with some options changed."""
+        given = {
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "seed": seed,
+            "drop_remainder": drop_remainder,
+        }
+        options = {name: getattr(self, name) if v is None else v for name, v in given.items()}
+        view = Dataset(
+            self._split,
+            self.encoder,
+            **options,
+            workers=self.workers,
+            use_multiprocessing=self.use_multiprocessing,
+            max_queue_size=self.max_queue_size,
+        )
+        view.schema = self.schema
+        return view
+
+    def without_sequences(self):
+        """Returns another view of the same rows that holds no behaviour sequences."""
+        view = self.with_options()
+        kept = [feature for feature in self.schema if feature not in self.schema.sequences]
+        view.schema = Schema(kept, label=self.schema.label, group=self.schema.group)
+        return view
+
+    def to_pandas(self, rows=5):
+        """The first stored rows, encoded, as a `pandas.DataFrame`: to look at."""
+        import pandas as pd
+
+        rows = min(rows, self.num_rows)
+        columns = {}
+        for key, features in (("ids", self.schema.categoricals), ("values", self.schema.numerics)):
+            if features:
+                packed = self._split.slice(key, 0, rows)
+                columns |= {f.name: packed[:, at] for at, f in enumerate(features)}
+        for sequence in self.schema.sequences:
+            columns[sequence.name] = self._split.slice(sequence.name, 0, rows).tolist()
+        columns[self.schema.label] = self._split.slice("label", 0, rows)[:, 0]
+        names = self.schema.columns
+        return pd.DataFrame({name: columns[name] for name in names if name in columns})
+
+    def on_epoch_end(self):
+        """Called by Keras: the next epoch has another order."""
+        self.epoch += 1
+
+    def __len__(self):
+        rounded = math.floor if self.drop_remainder else math.ceil
+        return rounded(self.num_rows / self.batch_size)
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(f"The batch must be in [0, {len(self)}). Received: {index}")
+        start = index * self.batch_size
+        end = min(start + self.batch_size, self.num_rows)
+        if self.shuffle:
+            rows = self._shuffled(self.epoch, start, end)
+            batch = {key: self._split.take(key, rows) for key in self._inputs()}
+        else:
+            batch = {key: self._split.slice(key, start, end) for key in self._inputs()}
+        label = batch.pop("label")
+        weight = batch.pop("extra:weight", None)
+        return (batch, label) if weight is None else (batch, label, weight)
+
+    def __repr__(self):
+        return (
+            f"<Dataset: {self.num_rows:,} rows, {len(self.schema)} columns, "
+            f"{len(self):,} batches of {self.batch_size:,}>"
+        )
+
+    def _inputs(self):
+        return [key for key in self._split.keys if key in self._wanted]
+
+    @property
+    def _wanted(self):
+        return {*self.schema.shapes(), "label", "extra:weight"}
+
+    def _shuffled(self, epoch, start, end):
+        """Numbers of the rows at the places `start` to `end` of the epoch's order, ascending."""
+        blocks, ends = self._blocks(epoch)
+        first = np.searchsorted(ends, start, side="right")
+        last = np.searchsorted(ends, end, side="left")
+        rows = []
+        for window in range(first, last + 1):
+            low = ends[window - 1] if window else 0
+            order = self._order(epoch, window, blocks)
+            rows.append(order[max(start - low, 0) : end - low])
+        return np.sort(np.concatenate(rows))
+
+    def _blocks(self, epoch):
+        """The epoch's order of blocks, and where each window of that order ends."""
+        count = math.ceil(self.num_rows / BLOCK)
+        blocks = np.random.default_rng([self.seed, epoch]).permutation(count)
+        heights = np.minimum(BLOCK, self.num_rows - blocks * BLOCK)
+        ends = np.cumsum(heights)
+        last = np.arange(WINDOW - 1, count + WINDOW - 1, WINDOW)
+        return blocks, ends[np.minimum(last, count - 1)]
+
+    def _order(self, epoch, window, blocks):
+        """The mixed row numbers of a window."""
+        key = (epoch, window)
+        with self._lock:
+            if key in self._orders:
+                return self._orders[key]
+        chosen = blocks[window * WINDOW : (window + 1) * WINDOW]
+        rows = [np.arange(b * BLOCK, min((b + 1) * BLOCK, self.num_rows)) for b in chosen]
+        order = np.random.default_rng([self.seed, epoch, window]).permutation(np.concatenate(rows))
+        with self._lock:
+            while len(self._orders) >= KEPT:
+                self._orders.pop(next(iter(self._orders)))
+            self._orders[key] = order
+        return order

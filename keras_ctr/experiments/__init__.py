@@ -1,0 +1,1 @@
+"""Recipes, their runs, studies made of runs, and pictures of both."""

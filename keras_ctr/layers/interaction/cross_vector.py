@@ -1,0 +1,48 @@
+import keras
+from keras import ops
+
+from keras_ctr._checks import require_positive
+from keras_ctr.layers.base import Layer
+
+
+class CrossVector(Layer):
+    """The cross network of the first DCN: `x_{l+1} = x_0 (w_lᵀ x_l) + b_l + x_l`.
+
+    Where `Cross` has a matrix per layer this has a vector: every output is a multiple of `x_0`,
+    plus biases.
+
+    Args:
+        num_layers: number of cross layers `L`.
+
+    Call arguments:
+        x: `(B, K)`, or `(B, F, D)`, which is flattened.
+
+    Returns:
+        `(B, K)`, with `K = F·D` for a flattened input.
+
+    Reference:
+        Wang et al., "Deep & Cross Network for Ad Click Predictions", arXiv 1708.05123, eq. (3).
+    """
+
+    def __init__(self, num_layers=3, **kwargs):
+        super().__init__(**kwargs)
+        require_positive(num_layers=num_layers)
+        self.num_layers = num_layers
+        self.flatten = keras.layers.Flatten(dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        width = self.flatten.compute_output_shape(input_shape)[-1]
+        self.kernels = [
+            self.add_weight(shape=(width, 1), initializer="glorot_normal", name=f"kernel_{layer}")
+            for layer in range(self.num_layers)
+        ]
+        self.biases = [
+            self.add_weight(shape=(width,), initializer="zeros", name=f"bias_{layer}")
+            for layer in range(self.num_layers)
+        ]
+
+    def call(self, x):
+        x = first = self.flatten(x)  # (B, K)
+        for kernel, bias in zip(self.kernels, self.biases, strict=True):
+            x = first * ops.matmul(x, kernel) + bias + x
+        return x

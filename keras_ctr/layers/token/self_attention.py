@@ -1,0 +1,98 @@
+import math
+
+from keras import ops
+
+from keras_ctr._checks import require_divisor
+from keras_ctr.layers.base import Layer
+from keras_ctr.layers.token.per_token_dense import PerTokenDense
+
+
+class SelfAttention(Layer):
+    """Multi-head attention of tokens over tokens: `softmax(Q Kᵀ / √D_h) V`, then a projection.
+
+    Scores and softmax are float32 under every dtype policy. A token that may attend to nothing
+    (padding before the first event, under a causal mask) gets the zero vector.
+
+    Args:
+        num_heads: number of heads `H`; must divide the width `D`.
+        own_tokens: as in `PerTokenDense`, for the query, key and value projections. The output
+            projection is shared by all tokens (OneTrans leaves it open; our choice).
+        causal: whether token `t` sees only the tokens up to `t`.
+        keep: only the last tokens ask, and only they come out; all are still seen. An int is how
+            many. A float is a share of the tokens in front of the `own_tokens`, rounded up: one
+            step of OneTrans's pyramid. `None`: all.
+
+    Call arguments:
+        x: tokens `(B, T, D)`.
+        mask: optional `(B, T)` bool, True where there is a token: the others are not attended to.
+
+    Returns:
+        `(B, T, D)`, or the last of these tokens.
+
+    Reference:
+        Vaswani et al., arXiv 1706.03762, eq. (1); Zhang et al., "OneTrans", arXiv 2510.26104.
+    """
+
+    def __init__(self, num_heads=4, own_tokens=0, causal=False, keep=None, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(keep, float) and not 0 <= keep <= 1:
+            raise ValueError(f"A share `keep` must lie in [0, 1]. Received: keep={keep}")
+        self.num_heads = num_heads
+        self.own_tokens = own_tokens
+        self.causal = causal
+        self.keep = keep
+
+    def build(self, input_shape):
+        width = input_shape[-1]
+        require_divisor("the token width", width, num_heads=self.num_heads)
+        asking_shape = self.compute_output_shape(input_shape)
+        self.asking = asking_shape[1]
+        options = {"use_bias": False, "dtype": self.dtype_policy}
+        self.query = PerTokenDense(width, self.own_tokens, **options)
+        self.key_value = PerTokenDense(2 * width, self.own_tokens, **options)
+        self.output_projection = PerTokenDense(width, own_tokens=0, **options)
+        self.query.build(asking_shape)
+        self.key_value.build(input_shape)
+        self.output_projection.build(asking_shape)
+
+    def call(self, x, mask=None):
+        tokens, width = x.shape[1:]
+        heads = (self.num_heads, width // self.num_heads)
+        query = ops.reshape(self.query(x[:, -self.asking :]), (-1, self.asking, *heads))
+        key_value = ops.reshape(self.key_value(x), (-1, tokens, 2, *heads))
+        key, value = key_value[:, :, 0], key_value[:, :, 1]  # (B, T, H, D/H)
+        x = attention(query, key, value, self._allowed(tokens, mask))
+        return self.output_projection(ops.reshape(x, (-1, self.asking, width)))
+
+    def compute_output_shape(self, input_shape):
+        batch, tokens, width = input_shape
+        if isinstance(self.keep, float):
+            own = tokens if self.own_tokens is None else self.own_tokens
+            tokens = own + math.ceil(self.keep * (tokens - own))
+        elif self.keep is not None:
+            tokens = min(self.keep, tokens)
+        return batch, tokens, width
+
+    def _allowed(self, tokens, mask):
+        """Returns a bool tensor that broadcasts to `(B, H, T, T)`, or None if nothing is hidden."""
+        allowed = None if mask is None else ops.cast(mask, "bool")[:, None, None, :]
+        if self.causal:
+            asking = ops.arange(tokens - self.asking, tokens)
+            past = ops.greater_equal(asking[:, None], ops.arange(tokens)[None, :])[None, None]
+            allowed = past if allowed is None else ops.logical_and(allowed, past)
+        return allowed
+
+
+def attention(query, key, value, allowed=None):
+    """`softmax(Q Kᵀ / √D_h) V` of `(B, T', H, D_h)` over `(B, T, H, D_h)`, softmax in float32.
+
+    `allowed` is a bool tensor that broadcasts to `(B, H, T', T)`; `None`: everything is seen.
+    """
+    scores = ops.cast(ops.einsum("bthd,bshd->bhts", query, key), "float32")
+    scores = scores * query.shape[-1] ** -0.5
+    if allowed is None:
+        weights = ops.softmax(scores)
+    else:  # where nothing is allowed, the softmax is uniform; the product makes it zero
+        weights = ops.softmax(ops.where(allowed, scores, -1e9))
+        weights = weights * ops.cast(allowed, "float32")
+    return ops.einsum("bhts,bshd->bthd", ops.cast(weights, value.dtype), value)

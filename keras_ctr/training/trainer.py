@@ -1,0 +1,320 @@
+"""`Trainer`: all that a training step of a model needs, beside the model itself."""
+
+import math
+import types
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ctr import backend
+from keras_ctr import metrics as ctr_metrics
+from keras_ctr._checks import require_not_negative
+from keras_ctr.losses import LogLoss
+from keras_ctr.optimizers import portable
+from keras_ctr.training import rules
+from keras_ctr.training.guard import Guard
+from keras_ctr.training.predictions import collect
+from keras_ctr.training.progress import StopNow, callbacks_of
+from keras_ctr.training.tables import CHOICES, tables_of
+
+
+class Trainer(backend.RowTrainer, keras.Model):
+    """A Keras model whose large tables are trained by rows, and which is evaluated exactly.
+
+    A subclass has `embeddings`, its `FeatureEmbedding` layers, `schema`, and `admit`, which turns
+    what users give into what the model takes. What else its loss holds is `auxiliary_loss`.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.table_l2 = 0.0
+        self.table_optimizer = "auto"
+        self.tables = None
+        self.guard = None
+        self.batch_l2 = 0.0
+
+    def compile(
+        self,
+        optimizer="adam",
+        loss=None,
+        metrics=None,
+        *,
+        table_l2=0.0,
+        table_optimizer="auto",
+        batch_l2=0.0,
+        **kwargs,
+    ):
+        """Keras's `compile`, with the loss and metrics of click prediction as the default.
+
+        Args:
+            optimizer: Keras optimizer or its name.
+            loss: default `keras_ctr.losses.LogLoss()`.
+            metrics: default `["auc", "logloss"]`. Metrics of `keras_ctr.metrics` are exact and
+                computed once per evaluation; Keras's own are also followed during training.
+            table_l2: coefficient `λ` of `(λ/2)·‖E‖²` over all embedding weights, added to the loss
+                as BARS does (a Keras regulariser `L2(l)` is `l = λ/2`). In a table that is trained
+                by rows it acts on a row when that is in a batch, with the steps between made up
+                for; there neither it nor `batch_l2` is part of the loss that is shown.
+            batch_l2: coefficient `λ` of DIN's mini-batch aware regularisation (arXiv 1706.06978,
+                eq. (6)), in training only: `(λ/2)·Σ_j ‖w_j‖²/n_j` over the rows `j` of the table
+                that occur in the batch, `n_j` being how often a row occurs in the training data.
+                So a frequent value is held less at each step. `fit` counts first, which reads the
+                data once more.
+            table_optimizer: how embedding tables are trained. `"auto"`: those of more than
+                `training.DENSE_UP_TO` rows by rows, with the rule of `optimizer`, the others with
+                it directly; `"rows"`: all by rows; `"dense"`: none; or a rule for all of them, an
+                object of `keras_ctr.training` or its name, such as `"row_wise_adagrad"`.
+            **kwargs: of `keras.Model.compile`.
+        """
+        require_not_negative(table_l2=table_l2, batch_l2=batch_l2)
+        given = ["auc", "logloss"] if metrics is None else metrics
+        given = list(given) if isinstance(given, list | tuple) else [given]
+        made = [ctr_metrics.get(metric) for metric in given]
+        self.table_l2 = table_l2
+        self.tables = None  # made when the first step is near: the model may not be built yet
+        if table_optimizer not in CHOICES:
+            table_optimizer = rules.get(table_optimizer)
+        self.table_optimizer = table_optimizer
+        self.batch_l2 = batch_l2
+        self._counts = None
+        # Inside a plain object, since Keras would follow a metric held by the model at every step.
+        self._evaluation = types.SimpleNamespace(
+            metrics=made, on_host=[m for m in made if isinstance(m, ctr_metrics.HostMetric)]
+        )
+        super().compile(
+            optimizer=optimizer,
+            loss=LogLoss() if loss is None else loss,
+            metrics=[m for m in made if m not in self._evaluation.on_host],
+            **kwargs,
+        )
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        click, others = y_pred[:, :1], y_pred[:, 1:]
+        loss = super().compute_loss(x, y, click, sample_weight, training)
+        if others.shape[-1]:
+            loss = loss + self.auxiliary_loss(y, click, others, sample_weight)
+        if self.table_l2:
+            for layer in self.embeddings:
+                for weight in self._dense(layer.trainable_weights):
+                    loss = loss + self.table_l2 / 2 * ops.sum(ops.square(weight))
+        if self.batch_l2 and training and x is not None:
+            if self._counts is None:
+                raise ValueError("`batch_l2` needs the counts of ids that `fit` makes: call `fit`.")
+            for layer, counts in zip(self.embeddings, self._counts, strict=True):
+                if layer.offsets and self._dense([layer.table]):
+                    loss = loss + self.batch_l2 / 2 * layer.row_penalty(x, counts)
+        return loss
+
+    def auxiliary_loss(self, y, click, others, sample_weight):
+        """Returns what the loss gains, in training, by further outputs of `call`.
+
+        Args:
+            y: labels `(B, 1)`.
+            click: probabilities `(B, 1)`, the first column of what `call` returns.
+            others: its further columns `(B, K)`, which it returns in training only.
+            sample_weight: `(B,)`, `(B, 1)` or `None`.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} returns {others.shape[-1] + 1} columns, so it needs "
+            "`auxiliary_loss`, which says what the loss gains by all but the first."
+        )
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Metrics are of the click: what auxiliary losses add in training stands behind it."""
+        return super().compute_metrics(x, y, y_pred[:, :1], sample_weight)
+
+    def prepare(self):
+        """Decides which tables are trained by rows. Before the optimizer is built."""
+        if self.tables is None and self.compiled:
+            self.tables = tables_of(
+                self.embeddings,
+                self.optimizer,
+                self.table_optimizer,
+                self.table_l2,
+                static=self.jit_compile,
+            )
+            self.guard = Guard(self.schema)
+            if self.optimizer is not None and not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+
+    def _dense(self, variables):
+        """Those of the variables that are not tables trained by rows."""
+        return [v for v in variables if self.tables is None or not self.tables.holds(v)]
+
+    @property
+    def trainable_variables(self):
+        """What the optimizer trains: all trainable weights but tables trained by rows."""
+        return self._dense(super().trainable_variables)
+
+    @property
+    def non_trainable_variables(self):
+        """The other state of a training step, with tables trained by rows and their slots."""
+        return [*super().non_trainable_variables, *self.step_variables]
+
+    @property
+    def step_variables(self):
+        """What a training step itself reads and writes: tables trained by rows, and the guard."""
+        return [] if self.tables is None else [*self.tables.variables, *self.guard.variables]
+
+    @property
+    def float_state(self):
+        """What a forward pass in training changes, such as moving averages."""
+        return [v for v in super().non_trainable_variables if "float" in v.dtype]
+
+    def allowed(self, loss, gradients, x, y):
+        """Whether a step is to have an effect, see `training.Guard`. Called by the step."""
+        if hasattr(self.optimizer, "dynamic_scale"):  # whose gradients may overflow at times
+            gradients = []
+        return self.guard.check(loss, gradients, x, y)
+
+    def settle(self):
+        """Gives table rows the moves that the optimizer owes them, see `training.Adam`.
+
+        Done by `fit`, `evaluate`, `predict` and `save` themselves; only who trains with
+        `train_on_batch` and then calls the model itself has to do it.
+        """
+        if self.tables is not None:
+            self.tables.settle()
+
+    def _count(self, x, validation_split):
+        """Counts how often every row of the tables occurs in the training data."""
+        if isinstance(x, dict):
+            kept = math.floor(len(next(iter(x.values()))) * (1 - validation_split))
+            batches = [{key: array[:kept] for key, array in x.items()}]  # as Keras splits them
+        elif hasattr(x, "__getitem__") and hasattr(x, "__len__"):
+            batches = (x[at][0] for at in range(len(x)))
+        else:
+            raise ValueError(
+                "`batch_l2` counts ids before training, so it needs a data set, or packed arrays, "
+                f"that can be read twice. Received: {type(x).__name__}"
+            )
+        counts = [0] * len(self.embeddings)
+        for batch in batches:
+            counts = [
+                n + e.occurrences(batch) for n, e in zip(counts, self.embeddings, strict=True)
+            ]
+        self._counts = tuple(np.asarray(n, "float32") for n in counts)
+        for table in self.tables.tables if self.tables else ():
+            at = self.embeddings.index(table.layer)
+            table.hold(self.batch_l2 / np.maximum(self._counts[at], 1))
+        self.train_function = None  # a compiled step has the counts of before in it
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, *, validation_data=None, **kwargs):
+        """Keras's `fit`, for what `admit` has let in."""
+        if hasattr(x, "with_options"):  # our data sets shuffle rows; Keras would shuffle batches
+            kwargs["shuffle"] = False
+        self.prepare()
+        if self.batch_l2:
+            self._count(x, kwargs.get("validation_split") or 0.0)
+        given = kwargs.pop("callbacks", None)
+        callbacks = callbacks_of(given, x, batch_size, epochs=epochs, model=self, **kwargs)
+        self.guard.reset()
+        try:
+            history = super().fit(
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                validation_data=validation_data,
+                callbacks=callbacks,
+                **kwargs,
+            )
+        except StopNow:
+            self.guard.raise_if_failed(self)
+            raise
+        self.settle()
+        return history
+
+    def train_on_batch(self, x, y=None, **kwargs):
+        """Keras's `train_on_batch`: one step on a dict of packed arrays and `(B, 1)` labels."""
+        x = self.admit(x)
+        self.prepare()
+        self.guard.reset()
+        logs = super().train_on_batch(x, y, **kwargs)
+        self.guard.raise_if_failed(self)
+        return logs
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ):
+        """Predicts every row once, then computes loss and metrics once, over all rows.
+
+        Args, and what is returned, are Keras's: a dict `{"loss": …, "auc": …, "logloss": …}` with
+        `return_dict=True`, otherwise a list in that order.
+        """
+        within_fit = isinstance(callbacks, keras.callbacks.CallbackList)
+        if not within_fit:
+            callbacks = keras.callbacks.CallbackList(callbacks, model=self)
+        callbacks.on_test_begin()
+        self.settle()
+        labels, probabilities, weights, groups = collect(
+            super().predict,
+            self.admit(x),
+            y,
+            sample_weight,
+            batch_size=batch_size,
+            steps=steps,
+            verbose=0 if within_fit else verbose,
+        )
+        loss = self.compute_loss(
+            y=ops.convert_to_tensor(labels),
+            y_pred=ops.convert_to_tensor(probabilities),
+            sample_weight=None if weights is None else ops.convert_to_tensor(weights),
+            training=False,
+        )
+        self.reset_metrics()
+        logs = {**self.compute_metrics(None, labels, probabilities, weights), "loss": loss}
+        logs = {key: float(ops.convert_to_numpy(value)) for key, value in logs.items()}
+        for metric in self._evaluation.on_host:
+            metric.reset_state()
+            metric.update_state(labels, probabilities, weights, groups=groups)
+            logs[metric.name] = metric.result()
+        callbacks.on_test_end(logs)
+        if verbose and not within_fit:
+            print(" - ".join(f"{key}: {value:.5f}" for key, value in logs.items()))
+        return logs if return_dict else list(logs.values())
+
+    # Saving
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config:
+            config["metrics"] = keras.saving.serialize_keras_object(self._evaluation.metrics)
+            config["table_l2"] = self.table_l2
+            config["table_optimizer"] = keras.saving.serialize_keras_object(self.table_optimizer)
+            config["batch_l2"] = self.batch_l2
+            config["optimizer"] = portable(config["optimizer"])
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.prepare()
+            self.optimizer.build(self.trainable_variables)
+
+    def save_own_variables(self, store):
+        """Saves what the tables' optimizer keeps for each row. Called by Keras."""
+        super().save_own_variables(store)
+        for name, variable in self._table_state().items():
+            store[name] = ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store):
+        """The inverse of `save_own_variables`; does without where no table is trained by rows."""
+        names = list(store.keys())
+        for name, variable in self._table_state().items():
+            if name in names:
+                variable.assign(store[name])
+        super().load_own_variables({n: store[n] for n in names if not n.startswith("table_")})
+
+    def _table_state(self):
+        return {f"table_{n}": v for n, v in self.tables.saved.items()} if self.tables else {}
