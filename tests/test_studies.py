@@ -79,7 +79,7 @@ def test_every_arm_can_be_made():
     for name in studies.names():
         study = studies.get(name)
         for arm in study.arms:
-            config = arm.config()
+            config = arm.config
             assert recipes.get(study.recipe, model=arm.model).get(arm.model, **config)
             assert study.reference_of(arm.name) in [a.name for a in study.arms]
     assert len(studies.get("baselines").arms) == 13
@@ -88,7 +88,7 @@ def test_every_arm_can_be_made():
 
 
 def test_ablations_are_expressions():
-    arms = {arm.name: arm.config()["residual"] for arm in studies.get("ablation").arms}
+    arms = {arm.name: arm.config["residual"] for arm in studies.get("ablation").arms}
     assert len(arms) == len(studies.ABLATIONS)
     full = arms['Gated(Identity(), DepthAttention(activation="silu"))']
     assert full.get_config().keys() == residuals.deres().get_config().keys()

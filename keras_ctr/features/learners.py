@@ -39,12 +39,14 @@ class Hashes:
         """Nothing to do."""
 
     def ids(self, column, name, row, fill=True):
+        """Returns the int32 ids `(n,)` of a block of raw values."""
         texts = texts_of(self.feature, column, name, row, fill)
         ids = (hashed(texts) % self.feature.hash_size).astype("int32") + FIRST_TOKEN
         ids[texts.is_null().to_numpy()] = PADDING
         return ids
 
     def save(self, folder, at):
+        """Returns what was learnt as JSON can hold it; long lists go to files of `folder`."""
         return {}
 
     def load(self, folder, state):
@@ -61,6 +63,7 @@ class Quantiles:
         self._sample, self._keys = np.empty(0), np.empty(0)
 
     def count(self, column, name, row, fill=True):
+        """Learns from a block of raw values."""
         x = self._filled(column, name, row, fill)
         x = x[~np.isnan(x)]
         # The rows with the smallest random keys are a uniform sample, however the rows are cut.
@@ -72,6 +75,7 @@ class Quantiles:
         self._keys, self._sample = keys, sample
 
     def finish(self):
+        """Closes what was learnt: from here on it never changes."""
         cuts = np.arange(1, self.feature.buckets) / self.feature.buckets
         found = np.quantile(self._sample, cuts) if len(self._sample) else []
         self.boundaries = np.unique(found).tolist()
@@ -79,9 +83,11 @@ class Quantiles:
 
     @property
     def size(self):
+        """Number of ids."""
         return len(self.boundaries) + 1 + FIRST_TOKEN
 
     def ids(self, column, name, row, fill=True):
+        """Returns the int32 ids `(n,)` of a block of raw values."""
         x = self._filled(column, name, row, fill)
         ids = np.searchsorted(self.boundaries, x, side="right").astype("int32") + FIRST_TOKEN
         ids[np.isnan(x)] = PADDING
@@ -94,9 +100,11 @@ class Quantiles:
         return x
 
     def save(self, folder, at):
+        """Returns what was learnt as JSON can hold it; long lists go to files of `folder`."""
         return {"boundaries": self.boundaries}
 
     def load(self, folder, state):
+        """The inverse of `save`."""
         self.boundaries = state["boundaries"]
 
 
@@ -108,12 +116,14 @@ class Ids:
         self.size = feature.size
 
     def count(self, column, name, row, fill=True):
+        """Learns from a block of raw values."""
         self.ids(column, name, row, fill)
 
     def finish(self):
         """Nothing to do."""
 
     def ids(self, column, name, row, fill=True):
+        """Returns the int32 ids `(n,)` of a block of raw values."""
         try:
             x = numbers(column, name, row)
         except ValueError as error:
@@ -134,6 +144,7 @@ class Ids:
         return x.astype("int32")
 
     def save(self, folder, at):
+        """Returns what was learnt as JSON can hold it; long lists go to files of `folder`."""
         return {}
 
     def load(self, folder, state):
@@ -149,6 +160,7 @@ class Scale:
         self._rows, self._squares = 0, 0.0
 
     def count(self, column, name, row):
+        """Learns from a block of raw values."""
         x = self._filled(column, name, row)
         x = x[~np.isnan(x)]
         if self.feature.transform != "standardize" or not len(x):
@@ -161,11 +173,13 @@ class Scale:
         self._rows = rows
 
     def finish(self):
+        """Closes what was learnt: from here on it never changes."""
         deviation = float(np.sqrt(self._squares / max(self._rows, 1)))
         # A constant column: what is left is the rounding of its own mean.
         self.scale = deviation if deviation > 1e-14 * abs(self.mean) else 1.0
 
     def values(self, column, name, row):
+        """Returns the float32 values `(n,)` of a block of raw values."""
         x = self._filled(column, name, row)
         if self.feature.transform == "log":
             x = np.sign(x) * np.log1p(np.abs(x))
@@ -185,7 +199,9 @@ class Scale:
         return x if self.feature.fill is None else np.where(np.isnan(x), self.feature.fill, x)
 
     def save(self, folder, at):
+        """Returns what was learnt as JSON can hold it; long lists go to files of `folder`."""
         return {"mean": self.mean, "scale": self.scale}
 
     def load(self, folder, state):
+        """The inverse of `save`."""
         self.mean, self.scale = state["mean"], state["scale"]

@@ -16,6 +16,7 @@ class Vocabulary:
         self._enum = None
 
     def count(self, column, name, row, fill=True):
+        """Learns from a block of raw values."""
         texts = texts_of(self.feature, column, name, row, fill).drop_nulls().alias("token")
         self._fresh.append(texts.value_counts(name="count"))
         known = 0 if self._counts is None else len(self._counts)
@@ -31,6 +32,7 @@ class Vocabulary:
         self._counts, self._fresh = counts.group_by("token").agg(pl.col("count").sum()), []
 
     def finish(self):
+        """Closes what was learnt: from here on it never changes."""
         import polars as pl
 
         self._merge()
@@ -48,6 +50,7 @@ class Vocabulary:
         return [_unescape(line) for line in self.text.split("\n")[:-1]]
 
     def ids(self, column, name, row, fill=True):
+        """Returns the int32 ids `(n,)` of a block of raw values."""
         import polars as pl
 
         texts = texts_of(self.feature, column, name, row, fill)
@@ -67,11 +70,13 @@ class Vocabulary:
         return texts.cast(self._enum, strict=False).to_physical().cast(pl.Int32) + FIRST_TOKEN
 
     def save(self, folder, at):
+        """Returns what was learnt as JSON can hold it; long lists go to files of `folder`."""
         file = f"vocabulary_{at:03d}.txt"  # not by name: names hold any character
         (folder / file).write_bytes(self.text.encode())
         return {"size": self.size, "file": file}
 
     def load(self, folder, state):
+        """The inverse of `save`."""
         path = folder / state["file"]
         self.size, self.text = state["size"], path.read_bytes().decode()
         if self.text.count("\n") + FIRST_TOKEN != self.size:

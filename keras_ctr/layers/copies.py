@@ -31,11 +31,13 @@ def _copied(value, dtype, name=None):
         return type(value)(_copied(item, dtype) for item in value)
     if not isinstance(value, keras.Layer):
         return value
-    policy = {} if dtype is None else {"dtype": dtype}
     if isinstance(value, FromSignature):  # not by its config, which Keras imports TensorFlow for
+        policy = {} if dtype is None else {"dtype": dtype}
         given = {n: _copied(getattr(value, n), dtype) for n in arguments(type(value))}
         return type(value)(**given, **policy, name=name)
-    config = unbuilt(value.get_config()) | policy
+    config = unbuilt(value.get_config())
+    if dtype is not None:  # by name: what is copied may have to be copied again
+        config["dtype"] = dtype if isinstance(dtype, str) else dtype.name
     if name is None:
         config.pop("name", None)
     return type(value).from_config(config)

@@ -4,7 +4,9 @@
 'dcnv2'
 """
 
+import fnmatch
 import inspect
+import re
 
 import keras
 
@@ -164,11 +166,14 @@ def names(group=None):
     """Returns the names of all models, or of a group.
 
     Args:
-        group: `"deres-baselines"` (models DeRes is compared with), `"sml"` (those that take a
-            `tower`), `"sequence"` (those that read behaviour sequences event by event).
+        group: a pattern such as `"din*"`; or `"deres-baselines"` (models DeRes is compared with),
+            `"sml"` (those that take a `tower`), `"sequence"` (those that read behaviour sequences
+            event by event).
     """
     if group is None:
         return list(MODELS)
+    if set(group) & set("*?["):
+        return fnmatch.filter(MODELS, group)
     if group not in GROUPS:
         raise unknown("group", group, GROUPS)
     return list(GROUPS[group])
@@ -178,7 +183,7 @@ def get(name, **config):
     """Makes a model.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`; or a `CTRModel` class of your own.
         **config: arguments of the class, see `info(name)`; and `dtype`, a Keras dtype policy such
             as `"mixed_bfloat16"`.
 
@@ -192,9 +197,9 @@ def get(name, **config):
     policy = config.pop("dtype", None)
     for argument in config:
         if argument not in arguments(cls):
-            raise unknown(f"argument of {name}:", argument, [*arguments(cls), "dtype"])
+            raise unknown(f"argument of {name_of(name)}:", argument, [*arguments(cls), "dtype"])
     with dtype_policy(policy):
-        return cls(**config, name=name)
+        return cls(**config, name=name_of(name))
 
 
 def info(name):
@@ -203,8 +208,8 @@ def info(name):
     doc = inspect.getdoc(cls)
     reference = doc.partition("Reference:\n")[2]
     return {
-        "name": name,
-        "class": f"keras_ctr.zoo.{cls.__name__}",
+        "name": name_of(name),
+        "class": f"keras_ctr.zoo.{cls.__name__}" if name in MODELS else cls.__qualname__,
         "summary": " ".join(doc.partition("\n\n")[0].split()),
         "arguments": arguments(cls),
         "reference": " ".join(reference.split()),
@@ -217,7 +222,17 @@ def load(path):
     return keras.saving.load_model(path, safe_mode=True)
 
 
+def name_of(model):
+    """Returns the name of a model: of a class of one's own, that of the class in snake case."""
+    if isinstance(model, str):
+        return model
+    known = {cls: name for name, cls in MODELS.items()}
+    return known.get(model) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", model.__name__).lower()
+
+
 def _class(name):
+    if isinstance(name, type) and issubclass(name, CTRModel):
+        return name
     if name not in MODELS:
         raise unknown("model", name, MODELS)
     return MODELS[name]
@@ -229,5 +244,6 @@ __all__ = [
     "get",
     "info",
     "load",
+    "name_of",
     "names",
 ]
