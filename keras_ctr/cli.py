@@ -349,7 +349,7 @@ def _encoded(net, path):
     """Encodes a file of raw rows with the model's own encoder; returns packed arrays."""
     import numpy as np
 
-    from keras_ctr.datasets._progress import Progress
+    from keras_ctr.datasets.progress import Progress
 
     if net.encoder is None:
         raise ValueError("This model was trained on packed arrays: it has no encoder for raw rows.")

@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from keras_ctr.encoder import Encoder
-from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
 
+from keras_ctr import Categorical, Encoder, Numeric, Schema, Sequence
 from keras_ctr.datasets._shards import split as _split
 from keras_ctr.datasets._shards import writer as _writer
 from keras_ctr.datasets._shards.split import Split

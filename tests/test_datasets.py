@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from keras_ctr.encoder import Encoder
-from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
 from sklearn.model_selection import KFold
 
-from keras_ctr import datasets
+from keras_ctr import Categorical, Encoder, Numeric, Schema, Sequence, datasets
+from keras_ctr.datasets import Source, load, preparing
+from keras_ctr.datasets._shards import encode as encode_module
 from keras_ctr.datasets._shards.split import Split
 from keras_ctr.datasets._shards.stratified import stratified_folds
 from keras_ctr.datasets.reader import Dataset
@@ -521,3 +521,67 @@ def test_keras_fits_on_it():
     model.compile("adam", "binary_crossentropy")
     history = model.fit(train, validation_data=valid, epochs=2, verbose=0)
     assert len(history.history["val_loss"]) == 2 and train.epoch >= 2
+
+
+# One way for frames, files and sources of one's own
+
+
+class Coins(Source):
+    def __init__(self, throws=100):
+        self.throws = throws
+
+    def schema(self):
+        return Schema([Categorical("hand")], label="heads")
+
+    def frames(self, root, reader):
+        for split in ("train", "valid", "test"):
+            hands = ["left", "right"] * self.throws
+            yield split, pl.DataFrame({"hand": hands, "heads": [0, 1] * self.throws})
+
+
+def test_a_source_of_ones_own(tmp_path):
+    few, many = (load(Coins(throws), cache=tmp_path) for throws in (5, 50))
+    assert (few[0].num_rows, many[0].num_rows) == (10, 100)
+    folders = sorted(path.name for path in tmp_path.iterdir())
+    assert len(folders) == 2 and all(name.startswith("coins-") for name in folders)
+    load(Coins(5), cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / "new.csv").write_text("hand\nleft\n")
+    [frame] = datasets.read_frames(tmp_path / "new.csv", few[0].encoder)
+    assert frame["hand"].to_list() == ["left"]
+
+
+def test_a_source_is_an_object_without_options(tmp_path):
+    with pytest.raises(ValueError, match="forget the brackets"):
+        load(Coins, cache=tmp_path)
+    with pytest.raises(ValueError, match="Unknown option of coins 'throws'"):
+        load(Coins(), cache=tmp_path, throws=3)
+    with pytest.raises(ValueError, match="an object of `datasets.Source`"):
+        load(3, cache=tmp_path)
+
+
+def test_frames_and_files_are_encoded_alike(tmp_path, monkeypatch):
+    """The same parts as files and as frames; both go through `encode`."""
+    rng = np.random.default_rng(0)
+    parts = {
+        split: pl.DataFrame(
+            {"c": rng.choice(["a", "b", "ç"], n), "x": rng.random(n), "y": rng.integers(0, 2, n)}
+        )
+        for split, n in (("train", 50), ("valid", 20), ("test", 10))
+    }
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for split, frame in parts.items():
+        frame.write_csv(folder / f"{split}.csv")
+    schema = Schema([Categorical("c"), Numeric("x")], label="y")
+    calls, encode = [], encode_module.encode
+    for module in (encode_module, preparing):
+        monkeypatch.setattr(module, "encode", lambda *a, **k: calls.append(a[0]) or encode(*a, **k))
+    files = load(folder, schema=schema, cache=tmp_path / "cache")
+    frames = datasets.from_pandas(parts["train"], schema, valid=parts["valid"], test=parts["test"])
+    assert [type(source).__name__ for source in calls] == ["Files", "Frames"]
+    assert files[0].encoder.vocabulary("c") == frames[0].encoder.vocabulary("c")
+    for one, other in zip(files, frames, strict=True):
+        one, other = (part.with_options(shuffle=False, batch_size=100) for part in (one, other))
+        for key in ("ids", "values"):
+            np.testing.assert_array_equal(one[0][0][key], other[0][0][key])

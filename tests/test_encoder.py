@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from keras_ctr.encoder import Encoder
-from keras_ctr.schema import Categorical, Numeric, Schema, Sequence
+
+from keras_ctr import Categorical, Encoder, Numeric, Schema, Sequence
 
 
 def fitted(features, df, label="click", group=None):

@@ -445,7 +445,7 @@ def test_without_any_backend_data_can_still_be_prepared():
         "import importlib.util as u, sys; find = u.find_spec;"
         "u.find_spec = lambda name, *a: None if name in ('tensorflow', 'jax', 'torch')"
         " else find(name, *a);"
-        "import keras_ctr; from keras_ctr.encoder import Encoder;"
+        "import keras_ctr; from keras_ctr import Encoder;"
         "assert 'keras' not in sys.modules;"
         "keras_ctr.zoo"
     )

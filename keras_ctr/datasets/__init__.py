@@ -52,10 +52,10 @@ def load(
     source, the options and the state of the files; afterwards that folder is opened.
 
     Args:
-        name_or_path: one of `names()`; or a folder that `prepare` wrote; or a .csv, .tsv, .txt or
-            .parquet file (text may be compressed: .gz, .xz, .bz2, .zip), of which parts are cut for
-            validation and test; or a folder with train, valid and test files (a missing valid or
-            test is cut from train).
+        name_or_path: one of `names()`; or an object of a `Source` class of your own; or a folder
+            that `prepare` wrote; or a .csv, .tsv, .txt or .parquet file (text may be compressed:
+            .gz, .xz, .bz2, .zip), of which parts are cut for validation and test; or a folder with
+            train, valid and test files (a missing valid or test is cut from train).
         root: folder of the raw files of a known data set (or its only file). By default
             `$KERAS_CTR_DATA/<name>`, then `raw/<name>` in the cache.
         batch_size: rows per batch.
@@ -94,11 +94,18 @@ def prepare(
     Needs no backend. Args and errors as for `load`, and `out`: the folder to write; by default one
     in the cache.
     """
+    from keras_ctr._checks import require_instance
     from keras_ctr.datasets._shards.store import MANIFEST
-    from keras_ctr.datasets.sources import option_names
+    from keras_ctr.datasets.sources import Source, option_names
 
-    path = Path(name_or_path)
-    if name_or_path in SOURCES:
+    own = not isinstance(name_or_path, str | Path)
+    if own:
+        what = "a name, a path, or an object of `datasets.Source`"
+        require_instance(Source, what, name_or_path=name_or_path)
+    path = Path(name_or_path.title if own else name_or_path)
+    if own:
+        kind, known = type(name_or_path), []
+    elif name_or_path in SOURCES:
         kind = source(name_or_path)
         known = option_names(kind)
     elif (path / MANIFEST).is_file():
@@ -111,18 +118,18 @@ def prepare(
         raise unknown("data set", name_or_path, SOURCES)
     for option in options:
         if option not in known:
-            raise unknown(f"option of {name_or_path}", option, known or ["(none)"])
+            raise unknown(f"option of {path if own else name_or_path}", option, known or ["(none)"])
     if kind is None:
         return path
-    if kind is _user_files:
+    if own:
+        made = name_or_path
+    elif kind is _user_files:
         made, root = _user_files(path, seed, on_bad_rows, **options), path
     else:
         made = kind(**options, **({"seed": seed} if "seed" in known else {}))
-    from keras_ctr.datasets._shards import (
-        prepare as _prepare,  # here: a prepared folder opens without polars
-    )
+    from keras_ctr.datasets import preparing  # here: a prepared folder opens without polars
 
-    return _prepare.prepare(made, root, out, on_bad_rows, cache)
+    return preparing.prepare(made, root, out, on_bad_rows, cache)
 
 
 def from_pandas(
@@ -164,10 +171,15 @@ def from_pandas(
     >>> train.num_rows, valid.num_rows, test.num_rows
     (80, 10, 10)
     """
-    from keras_ctr.datasets._shards.memory import encoded_splits
+    from keras_ctr.datasets._raw.reader import Reader
+    from keras_ctr.datasets._shards.encode import encode
+    from keras_ctr.datasets._shards.memory import Memory
+    from keras_ctr.datasets.frames import Frames
 
-    encoder, splits = encoded_splits(df, valid, test, seed, schema, label, group, encoder)
-    return _datasets(splits, encoder, batch_size, seed)
+    given = schema if encoder is None else encoder.schema
+    frames = Frames(df, given, label, group, valid, test, seed)
+    encoder, memory = encode(frames, None, Reader(), Memory, encoder=encoder)
+    return _datasets(memory.splits, encoder, batch_size, seed)
 
 
 def read_frames(path, encoder, on_bad_rows="error", progress=None):
@@ -190,15 +202,15 @@ def read_frames(path, encoder, on_bad_rows="error", progress=None):
     reader = Reader(on_bad_rows)
     if progress is not None:
         reader.progress = progress
-    if encoder.source is not None:
+    if encoder.source in SOURCES:
         return source(encoder.source)().read(path, reader)
     return read_table(encoder.given, path, reader)
 
 
 def _user_files(path, seed, on_bad_rows, label=None, group=None, schema=None, **fractions):
     """The source of a user's file or folder."""
-    from keras_ctr.datasets._shards.prepare import chosen_schema
     from keras_ctr.datasets.files import Files, infer_schema
+    from keras_ctr.datasets.sources import chosen_schema
 
     schema = chosen_schema(
         schema, label, group, lambda: infer_schema(path, label, group, on_bad_rows)

@@ -13,6 +13,24 @@ SPLITS = ("train", "valid", "test")
 class Source:
     """Base of the data sets: describes raw files and yields their rows.
 
+    `datasets.load` and `datasets.prepare` take an object of a class of your own in the place of a
+    name; what they write is kept in the cache under the class's name and its options.
+
+    >>> import polars as pl
+    >>> from keras_ctr import Categorical, Schema, Source, datasets
+    >>> class Coins(Source):
+    ...     def __init__(self, throws=100):
+    ...         self.throws = throws
+    ...     def schema(self):
+    ...         return Schema([Categorical("hand")], label="heads")
+    ...     def frames(self, root, reader):
+    ...         for split in ("train", "valid", "test"):
+    ...             hands = ["left", "right"] * self.throws
+    ...             yield split, pl.DataFrame({"hand": hands, "heads": [0, 1] * self.throws})
+    >>> train, valid, test = datasets.load(Coins(throws=5))
+    >>> train.num_rows, train.schema["hand"].size
+    (10, 4)
+
     A subclass stores the arguments of its constructor under their own names: they are the
     options of `datasets.load`, and part of the key under which the prepared data are kept.
 
@@ -55,6 +73,17 @@ class Source:
         """
         raise NotImplementedError
 
+    def row_numbers(self, split):
+        """Returns the numbers of the rows of a split, an array for messages, if it is one frame.
+
+        `None`: they are counted, frame by frame.
+        """
+        return None
+
+    def known(self, frame):
+        """Returns what of a frame the encoder is fitted on: the columns of the schema."""
+        return frame.select(self.schema().columns)
+
     def raw(self, frame):
         """Adds derived columns to a frame in the raw format. The identity by default."""
         return frame
@@ -74,7 +103,7 @@ class Source:
     @property
     def title(self):
         """What the prepared data are called in the cache."""
-        return self.name
+        return self.name or type(self).__name__.lower()
 
     @property
     def options(self):
@@ -152,3 +181,21 @@ def read_table(schema, path, reader):
     names = [feature.name for feature in schema]
     optional = [name for name in schema.columns if name not in names]
     return reader.table(path, schema.columns, numeric_columns(schema), optional, extra=True)
+
+
+def chosen_schema(schema, label, group, infer):
+    """Returns `schema`, or what `infer` returns where there is none.
+
+    Raises:
+        ValueError: neither a schema nor a label, or a label or group other than the schema's.
+    """
+    if schema is None:
+        if label is None:
+            raise ValueError("`label` must name the label column. Received: label=None, no schema")
+        return infer()
+    if label not in (None, schema.label) or group not in (None, schema.group):
+        raise ValueError(
+            f"`label` and `group` must be those of the schema, {schema.label!r} and "
+            f"{schema.group!r}. Received: label={label!r}, group={group!r}"
+        )
+    return schema

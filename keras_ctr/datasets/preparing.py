@@ -1,19 +1,15 @@
-"""From a `Source` to a shard store, in two passes: fit the encoder on train, encode everything."""
+"""From a `Source` to a shard store, unless it is there already."""
 
 import hashlib
 import json
 import os
 from pathlib import Path
 
-import numpy as np
-
-from keras_ctr.datasets._progress import Progress
 from keras_ctr.datasets._raw.reader import Reader
+from keras_ctr.datasets._shards.encode import PASSES, encode
 from keras_ctr.datasets._shards.store import FORMAT, MANIFEST, read_manifest
 from keras_ctr.datasets._shards.writer import Writer
-from keras_ctr.features.encoder import Encoder
-
-PASSES = 2
+from keras_ctr.datasets.progress import Progress
 
 
 def cache_folder(cache=None):
@@ -66,57 +62,7 @@ def prepare(source, root=None, out=None, on_bad_rows="error", cache=None):
 
 def _write(source, root, folder, reader, data_key):
     sizes = sum(Path(path).stat().st_size for path in source.files(root))
+    facts = {"source": source.name, "options": source.options, "key": data_key}
     with Progress(f"Preparing {source.title}", sizes * PASSES) as progress:
         reader.progress = progress.advance
-        schema = source.schema()
-        encoder = Encoder(schema, source=source.name)
-        encoder.fit(
-            frame.select(schema.columns)
-            for split, frame in progress.over(source.frames(root, reader))
-            if split == "train"
-        )
-        facts = {"source": source.name, "options": source.options, "key": data_key}
-        rows, reader.skipped = {}, 0
-        with Writer(folder, encoder, facts) as writer:
-            for split, frame in progress.over(source.frames(root, reader)):
-                first = rows.get(split, 0)
-                arrays = encode(encoder, split, frame, source.extras, first)
-                writer.add(split, arrays, reader.skipped)
-                rows[split], reader.skipped = first + len(frame), 0
-
-
-def encode(encoder, split, frame, extras=(), first_row=0):
-    """Encodes training data: like `Encoder.encode`, but labels must be there, and extras come too.
-
-    Raises:
-        ValueError: as `Encoder.encode`; the message names the split.
-    """
-    schema = encoder.schema
-    absent = [n for n in (schema.label, schema.group) if n is not None and n not in frame.columns]
-    if absent:
-        raise ValueError(f"The {split} rows must have the columns {', '.join(absent)}.")
-    try:
-        arrays = encoder.encode(frame, first_row=first_row)
-    except ValueError as error:
-        raise ValueError(f"In {split}: {error}") from error
-    for name in extras:
-        arrays[f"extra:{name}"] = frame[name].to_numpy().astype(np.float32)
-    return arrays
-
-
-def chosen_schema(schema, label, group, infer):
-    """Returns `schema`, or what `infer` returns where there is none.
-
-    Raises:
-        ValueError: neither a schema nor a label, or a label or group other than the schema's.
-    """
-    if schema is None:
-        if label is None:
-            raise ValueError("`label` must name the label column. Received: label=None, no schema")
-        return infer()
-    if label not in (None, schema.label) or group not in (None, schema.group):
-        raise ValueError(
-            f"`label` and `group` must be those of the schema, {schema.label!r} and "
-            f"{schema.group!r}. Received: label={label!r}, group={group!r}"
-        )
-    return schema
+        encode(source, root, reader, lambda encoder: Writer(folder, encoder, facts), progress.over)
