@@ -3,6 +3,7 @@
 import ast
 import pathlib
 import re
+import tomllib
 
 import keras
 import pytest
@@ -141,6 +142,15 @@ def test_private_names_of_keras_exist_and_stand_in_one_module():
     absent = [name for name in internals.NAMES if not hasattr(model, name)]
     jax_only = ["_update_metrics_variables"]
     assert absent == ([] if keras.backend.backend() == "jax" else jax_only)
+
+
+def test_the_bound_on_keras_is_that_of_the_keras_tested():
+    """What is private to Keras may go with any release: the bound rises when the tests have run."""
+    pyproject = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    [bound] = [d for d in pyproject["project"]["dependencies"] if d.startswith("keras")]
+    lowest, above = re.fullmatch(r"keras>=(\d+\.\d+),<(\d+\.\d+)", bound).groups()
+    major, minor, *_ = keras.__version__.split(".")
+    assert f"{major}.{int(minor) + 1}" == above and lowest <= f"{major}.{minor}"
 
 
 def test_old_module_names_are_importable():

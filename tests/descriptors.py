@@ -1,0 +1,183 @@
+"""How to make each public layer and residual, and what it takes: one entry per name.
+
+A name without an entry fails `test_descriptors.py`, so that nothing new goes untested.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from keras_ctr import Categorical, Numeric, Schema, Sequence, layers, testing
+from keras_ctr.layers import residuals
+
+B, F, T, S, D = 6, 4, 4, 5, 8
+SCHEMA = Schema(
+    [
+        Categorical("user", 9),
+        Categorical("item", 7),
+        Numeric("price"),
+        Sequence("history", of="item", length=S),
+    ]
+)
+GROUPED = Schema([Categorical(name, 5) for name in "abcd"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Descriptor:
+    """A layer and its input.
+
+    Attributes:
+        make: function without arguments that returns a new layer.
+        takes: the kind of its input, see `inputs`.
+        frozen: parts of the names of weights that need not have a gradient.
+    """
+
+    make: Callable
+    takes: str = "tokens"
+    frozen: tuple = ()
+
+
+def inputs(takes, seed=0):
+    """Returns `(input, further arguments of the call)`."""
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape):
+        return rng.normal(size=shape).astype("float32")
+
+    mask = np.arange(S)[None, :] >= np.arange(B)[:, None] % S  # right-aligned, none empty
+    return {
+        "flat": lambda: (normal(B, D), {}),
+        "fields": lambda: (normal(B, F, D), {}),
+        "tokens": lambda: (normal(B, T, D), {}),
+        "pairs": lambda: (normal(B, F, F - 1, D), {}),
+        "two": lambda: ([normal(B, D), normal(B, D)], {}),
+        "gated": lambda: ([normal(B, F, D), normal(B, D)], {}),
+        "complex": lambda: ([normal(B, 2, D), normal(B, 2, D)], {}),
+        "batch": lambda: (testing.example_batch(SCHEMA)[0], {}),
+        "history": lambda: (normal(B, D), {"events": normal(B, S, D), "mask": mask}),
+        "histories": lambda: (normal(B, T, D), {"histories": [(normal(B, S, D), mask)]}),
+        "states": lambda: (normal(B, S, D), {"mask": mask}),
+    }[takes]()
+
+
+LAYERS = {
+    "AUGRU": Descriptor(lambda: layers.AUGRU(6), "states"),
+    "MLP": Descriptor(lambda: layers.MLP([6, 3], "silu", 0.1, True), "flat"),
+    "ActionTransformer": Descriptor(lambda: layers.ActionTransformer(1, 2, 6, 3), "history"),
+    "AttentionalFactorizationMachine": Descriptor(
+        lambda: layers.AttentionalFactorizationMachine(5, 0.1), "fields"
+    ),
+    "AutoSplitTokenizer": Descriptor(lambda: layers.AutoSplitTokenizer(3, 6), "fields"),
+    "BehaviorTransformer": Descriptor(lambda: layers.BehaviorTransformer(4, 1, 2), "history"),
+    "BiInteraction": Descriptor(layers.BiInteraction, "fields"),
+    "BilinearAttention": Descriptor(layers.BilinearAttention, "history"),
+    "BilinearFusion": Descriptor(lambda: layers.BilinearFusion(2), "two"),
+    "BilinearInteraction": Descriptor(lambda: layers.BilinearInteraction("field"), "fields"),
+    "CategoricalEmbedding": Descriptor(
+        lambda: layers.CategoricalEmbedding(3, schema=SCHEMA), "batch"
+    ),
+    "Click": Descriptor(layers.Click, "two"),
+    "CompositeProjection": Descriptor(lambda: layers.CompositeProjection(3), "tokens"),
+    "CompressedInteraction": Descriptor(lambda: layers.CompressedInteraction((5, 2)), "fields"),
+    "Cross": Descriptor(lambda: layers.Cross(2), "fields"),
+    "CrossMixture": Descriptor(lambda: layers.CrossMixture(2, 3, 2), "fields"),
+    "CrossVector": Descriptor(lambda: layers.CrossVector(2), "fields"),
+    "Dice": Descriptor(layers.Dice, "flat"),
+    "DotInteraction": Descriptor(layers.DotInteraction, "fields"),
+    "EulerInteraction": Descriptor(lambda: layers.EulerInteraction(3), "complex"),
+    "EulerTransform": Descriptor(layers.EulerTransform, "fields"),
+    "ExpertRouter": Descriptor(lambda: layers.ExpertRouter(4, 3), "tokens"),
+    "ExponentialCross": Descriptor(lambda: layers.ExponentialCross(2, 0.1), "flat"),
+    "FactorizationMachine": Descriptor(layers.FactorizationMachine, "fields"),
+    "FactorizationMachineBlock": Descriptor(
+        lambda: layers.FactorizationMachineBlock(3, 2, [5]), "tokens"
+    ),
+    "FactorizedInteraction": Descriptor(lambda: layers.FactorizedInteraction(6), "flat"),
+    "FactorizedInteractionBlock": Descriptor(
+        lambda: layers.FactorizedInteractionBlock([6, 4]), "flat"
+    ),
+    "FeatureEmbedding": Descriptor(lambda: layers.FeatureEmbedding(3, schema=SCHEMA), "batch"),
+    "FeatureSelection": Descriptor(lambda: layers.FeatureSelection([5]), "gated"),
+    "FeedForward": Descriptor(lambda: layers.FeedForward(2, None)),
+    "FieldAttention": Descriptor(lambda: layers.FieldAttention(6, 2), "fields"),
+    "FieldAwareEmbedding": Descriptor(
+        lambda: layers.FieldAwareEmbedding(3, schema=SCHEMA), "batch"
+    ),
+    "FieldAwareFactorizationMachine": Descriptor(layers.FieldAwareFactorizationMachine, "pairs"),
+    "FieldGate": Descriptor(layers.FieldGate, "fields"),
+    "FieldMatrixedFactorizationMachine": Descriptor(
+        layers.FieldMatrixedFactorizationMachine, "fields"
+    ),
+    "FieldNormalization": Descriptor(layers.FieldNormalization, "fields"),
+    "FieldTokenizer": Descriptor(lambda: layers.FieldTokenizer(6), "fields"),
+    "FieldWeightedFactorizationMachine": Descriptor(
+        layers.FieldWeightedFactorizationMachine, "fields"
+    ),
+    "GatedCross": Descriptor(lambda: layers.GatedCross(2), "fields"),
+    "GroupTokenizer": Descriptor(
+        lambda: layers.GroupTokenizer([["a", "b"], ["c", "d"]], 6, schema=GROUPED), "fields"
+    ),
+    "HeterogeneousAttention": Descriptor(lambda: layers.HeterogeneousAttention(2, 3)),
+    "InterestEvolution": Descriptor(lambda: layers.InterestEvolution(auxiliary=False), "history"),
+    "LinearCross": Descriptor(lambda: layers.LinearCross(2, 0.1), "flat"),
+    "LogarithmicTransform": Descriptor(lambda: layers.LogarithmicTransform(5), "fields"),
+    "MaskBlock": Descriptor(lambda: layers.MaskBlock(7, 0.5, 0.1), "gated"),
+    "MergedSequenceTokenizer": Descriptor(
+        lambda: layers.MergedSequenceTokenizer(2, 1), "histories"
+    ),
+    "MetaTanhNormalization": Descriptor(layers.MetaTanhNormalization, "flat"),
+    "MixAndRevert": Descriptor(
+        lambda: layers.MixAndRevert(layers.PreNorm(layers.PerTokenSwiGLU()), 2)
+    ),
+    "MultiHeadTargetAttention": Descriptor(
+        lambda: layers.MultiHeadTargetAttention(2, 3), "history"
+    ),
+    "Nested": Descriptor(lambda: layers.Nested(layers.UniMixing(4), layers.FeedForward(2))),
+    "PerHistory": Descriptor(
+        lambda: layers.PerHistory(layers.TargetAttention([5]), schema=SCHEMA), "histories"
+    ),
+    "PerTokenDense": Descriptor(lambda: layers.PerTokenDense(6, 2)),
+    "PerTokenSwiGLU": Descriptor(
+        lambda: layers.PerTokenSwiGLU(2, router=layers.ExpertRouter(4, 3))
+    ),
+    "PostNormLayer": Descriptor(lambda: layers.PostNormLayer(2, 6)),
+    "PreNorm": Descriptor(lambda: layers.PreNorm(layers.FeedForward(2), 0.1, layers.SeeDNorm())),
+    "SearchedInterest": Descriptor(lambda: layers.SearchedInterest(3, 3, 4), "history"),
+    "SeeDNorm": Descriptor(layers.SeeDNorm),
+    "SelfAttention": Descriptor(lambda: layers.SelfAttention(2, 2, True, 3)),
+    "SequenceTokenizer": Descriptor(lambda: layers.SequenceTokenizer(True), "histories"),
+    "Serial": Descriptor(
+        lambda: layers.Serial([layers.SelfAttention(2), layers.FeedForward(2)]),
+    ),
+    "SkipLogit": Descriptor(layers.SkipLogit, "two"),
+    "SkipMetaLogit": Descriptor(lambda: layers.SkipMetaLogit([5, 4], linear=True), "fields"),
+    "SliceTokenizer": Descriptor(lambda: layers.SliceTokenizer(4, 2), "fields"),
+    "SoftSearch": Descriptor(lambda: layers.SoftSearch(3, 4), "history"),
+    "SqueezeExcitation": Descriptor(lambda: layers.SqueezeExcitation(2), "fields"),
+    "Stack": Descriptor(lambda: layers.Stack([layers.FeedForward(2)], residuals.deres())),
+    "TappedStack": Descriptor(lambda: layers.TappedStack([layers.FeedForward(2)])),
+    "TargetAttention": Descriptor(lambda: layers.TargetAttention([5], softmax=True), "history"),
+    "TokenMixing": Descriptor(lambda: layers.TokenMixing(2)),
+    "TransductionUnit": Descriptor(lambda: layers.TransductionUnit(2)),
+    "UniMixing": Descriptor(lambda: layers.UniMixing(4)),
+    "UniMixingLite": Descriptor(lambda: layers.UniMixingLite(4, 2, 2)),
+    "WukongLayer": Descriptor(lambda: layers.WukongLayer(3, 2, 2, [5])),
+}
+
+# Each connects the units of a stack; `Residual` itself is abstract.
+RESIDUALS = {
+    "MUDD": residuals.MUDD,
+    "DeepCrossAttention": residuals.DeepCrossAttention,
+    "DepthAttention": residuals.DepthAttention,
+    "DepthWeighted": residuals.DepthWeighted,
+    "Gated": lambda: residuals.Gated(residuals.Identity(), residuals.DepthAttention()),
+    "HyperConnection": lambda: residuals.HyperConnection(2),
+    "Identity": residuals.Identity,
+    "InterLayer": residuals.InterLayer,
+    "LAuReL": residuals.LAuReL,
+    "LearnableResidual": residuals.LearnableResidual,
+    "ManifoldHyperConnection": lambda: residuals.ManifoldHyperConnection(2),
+    "PostNorm": residuals.PostNorm,
+    "Siamese": residuals.Siamese,
+}
