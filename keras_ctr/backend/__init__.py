@@ -2,10 +2,10 @@
 
 Each of them defines:
 
-- `distinct(owner, ids, present, most)`: the fields of an `Index`. Equal ids are found without a
-  sort: each position writes its number into `owner`, at the row of its id, and reads who was last.
-  `most`: where XLA compiles the step, so that shapes cannot depend on ids, how many distinct ids
-  there can be; otherwise None;
+- `distinct(owner, ids, present, max_distinct)`: the fields of an `Index`. Equal ids are found
+  without a sort: each position writes its number into `owner`, at the row of its id, and reads who
+  was last. `max_distinct`: where XLA compiles the step, so that shapes cannot depend on ids, how
+  many distinct ids there can be; otherwise None;
 - `read_rows(function, index, variables)`: `function(rows of each variable)` for the rows of an
   index, without a gradient to the variables; and the rows of each variable themselves, or None
   where they are better read again;

@@ -13,10 +13,10 @@ CHUNK = 1 << 16  # rows settled at a time
 PART = 1 << 13  # rows read or updated at a time
 
 
-def distinct(owner, ids, present, most):
+def distinct(owner, ids, present, max_distinct):
     size, positions = owner.shape[0], ids.shape[0]
-    part = min(PART, most)
-    length = -(-most // part) * part
+    part = min(PART, max_distinct)
+    length = -(-max_distinct // part) * part
     at = jnp.arange(positions, dtype="int32")
     owners = keras.ops.convert_to_tensor(owner).at[ids].set(at, mode="drop")
     owner.assign(owners)

@@ -10,9 +10,9 @@ CHUNK = 1 << 16  # rows settled at a time
 PART = 1 << 13  # rows read or updated at a time, where XLA compiles the step
 
 
-def distinct(owner, ids, present, most):
+def distinct(owner, ids, present, max_distinct):
     at = tf.range(tf.shape(ids)[0])
-    if most is None:
+    if max_distinct is None:
         owner.value.scatter_update(tf.IndexedSlices(at, ids))
         first = tf.gather(owner.value, ids)  # for each position, the one that stands for its id
         standing = tf.equal(first, at)
@@ -20,8 +20,8 @@ def distinct(owner, ids, present, most):
         ids, present = tf.boolean_mask(ids, standing), tf.boolean_mask(present, standing)
         return ids, tf.gather(rank, first), None, present[:, None]
     size = owner.shape[0]
-    part = tf.minimum(PART, most)
-    length = -(-most // part) * part
+    part = tf.minimum(PART, max_distinct)
+    length = -(-max_distinct // part) * part
     owner.value.scatter_update(tf.IndexedSlices(at, ids))  # XLA drops what is out of range
     first = tf.gather(owner.value, ids)
     standing = tf.equal(first, at) & (ids < size)

@@ -9,7 +9,7 @@ DENSE_UP_TO = 50_000  # rows; where `rows` and `dense` cross in tests/bench/tabl
 CHUNK = 1 << 16  # rows settled at a time
 
 
-def distinct(owner, ids, present, most):
+def distinct(owner, ids, present, max_distinct):
     at = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
     owner = owner.value.detach()
     owner.scatter_(0, ids.long(), at)  # indexing does the same, several times slower

@@ -197,7 +197,7 @@ class Trainer(backend.RowTrainer, keras.Model):
         self._counts = tuple(np.asarray(n, "float32") for n in counts)
         for table in self.tables.tables if self.tables else ():
             at = self.embeddings.index(table.layer)
-            table.hold(self.batch_l2 / np.maximum(self._counts[at], 1))
+            table.penalize(self.batch_l2 / np.maximum(self._counts[at], 1))
         self.train_function = None  # a compiled step has the counts of before in it
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, *, validation_data=None, **kwargs):

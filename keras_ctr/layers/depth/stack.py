@@ -116,12 +116,12 @@ class Stack(Layer):
         super().__init__(**kwargs)
         self.units = units
         self.residual = Identity(dtype=self.dtype_policy) if residual is None else residual
-        if self.residual.held:
+        if self.residual.in_stack:
             raise ValueError(
                 "A residual belongs to one stack, since it owns the weights of every site: make a "
                 f"new one for each stack. Received: residual={residual!r}, which is in another"
             )
-        self.residual.held = True
+        self.residual.in_stack = True
 
     def build(self, input_shape):
         build_in_turn(self.units, input_shape)

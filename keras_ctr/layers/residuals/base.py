@@ -15,7 +15,7 @@ class Residual(Layer):
     drops the others from the state.
     """
 
-    held = False  # whether a `Stack` has it
+    in_stack = False  # whether a `Stack` has it
 
     def build(self, input_shape):
         self.depth, self.width = input_shape
