@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ctr import Categorical, Schema, layers, testing, zoo
+from keras_ctr import Categorical, Schema, layers, recipes, studies, testing, zoo
 from keras_ctr._config import arguments
 from keras_ctr.layers import residuals
 
@@ -235,3 +235,66 @@ def test_signatures_have_no_catch_all():
         with pytest.raises((ValueError, TypeError), match="no_such"):
             zoo.get(name, no_such=1)
     assert "kwargs" in inspect.signature(zoo.DeRes.__init__).parameters
+
+
+class Mine(zoo.CTRModel):
+    """A model of one's own: `p = σ(b + MLP(e))`.
+
+    Args:
+        embedding_dim: width.
+        hidden_units: of the tower.
+        dropout: of the tower.
+        activation: of the tower.
+        tower: a layer in its place.
+    """
+
+    def __init__(
+        self,
+        embedding_dim=4,
+        hidden_units=(8,),
+        dropout=0.0,
+        activation="relu",
+        tower=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.embedding_dim = embedding_dim
+        self.hidden_units = hidden_units
+        self.dropout = dropout
+        self.activation = activation
+        self.tower = tower
+        self.embed = layers.FeatureEmbedding(embedding_dim)
+        self.deep = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
+        self.click = layers.Click()
+
+    def call(self, batch, training=None):
+        return self.click(self.deep(self.embed(batch), training=training))
+
+
+def test_a_class_of_ones_own_keeps_the_contract():
+    testing.check_model(Mine, hidden_units=[5])
+
+
+@pytest.mark.once
+def test_a_class_of_ones_own_is_taken_where_a_name_is(tmp_path):
+    assert zoo.get(Mine, embedding_dim=3).name == "mine" == zoo.name_of(Mine)
+    assert zoo.info(Mine)["class"] == "Mine" and zoo.info(Mine)["groups"] == []
+    with pytest.raises(ValueError, match="Unknown argument of mine: 'width'"):
+        zoo.get(Mine, width=3)
+    model = recipes.get("bars", data="frappe_x1").get(Mine)
+    assert model.deep.batch_norm and model.deep.dropout == 0.2
+    arms = [studies.Arm("mine", Mine, {"tower": layers.MLP([4])}), studies.Arm("lr", "lr")]
+    study = studies.Study("Mine", arms, "lr", "synthetic", {"synthetic": {"rows": 500}}, "short")
+    rows = studies.run(study, tmp_path / "runs.csv", seeds=2, epochs=1, report=lambda line: None)
+    assert [row["model"] for row in rows] == ["mine", "lr"] * 2
+    assert {entry["arm"]: entry["runs"] for entry in studies.summary(study, rows)} == {
+        "mine": 2,
+        "lr": 2,
+    }
+
+
+@pytest.mark.once
+def test_names_by_pattern():
+    assert zoo.names("di*") == ["din", "dien"]
+    assert zoo.names("unimixer*") == ["unimixer", "unimixer_lite"]
+    assert zoo.names("nothing*") == []

@@ -60,7 +60,13 @@ class Recipe:
         """
         model = type(zoo.get(name))
         known = arguments(model)
-        sizes = {key: value for key, value in self.model.items() if key in known} | config
+        unused = {  # sizes of the recipe in whose place an object is given
+            size
+            for part, sizes in model.replaced_by.items()
+            if config.get(part) is not None and not isinstance(config[part], str)
+            for size in sizes
+        }
+        sizes = {k: v for k, v in self.model.items() if k in known and k not in unused} | config
         tower = config.get("tower") or "mlp"
         if self.tower and {"tower", "activation"} <= set(known) and isinstance(tower, str):
             chosen = {key: value for key, value in config.items() if key in arguments(layers.MLP)}
