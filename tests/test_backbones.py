@@ -169,7 +169,7 @@ class TestMergedSequenceTokenizer:
     def test_bad_input(self, rng):
         with pytest.raises(ValueError, match=r"one of \[1, 2, 4, 8\]"):
             layers.MergedSequenceTokenizer(3)(normal(rng, 3, 2, 8), [])
-        with pytest.raises(ValueError, match="`inner_layers` must not be negative"):
+        with pytest.raises(ValueError, match="`inner_layers` must be a whole number, at least 0"):
             layers.MergedSequenceTokenizer(2, inner_layers=-1)
 
 

@@ -40,6 +40,8 @@ class HiFormer(CTRModel):
         Recommender Systems", arXiv 2311.05884. Sizes are ours.
     """
 
+    rules = {"rank": None}  # `None` passes: the attention layer checks it
+
     def __init__(
         self,
         embedding_dim=16,
