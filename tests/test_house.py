@@ -127,6 +127,16 @@ def test_no_file_holds_two_ideas():
     assert lines[pathlib.Path("zoo/_base.py")] <= 300
 
 
+def test_a_layer_has_a_file_of_its_own():
+    for path in sorted((PACKAGE / "layers").rglob("*.py")):
+        classes = [
+            node.name
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.ClassDef) and "NamedTuple" not in map(ast.unparse, node.bases)
+        ]
+        assert len(classes) <= 1, f"{module_of(path)} holds {classes}"
+
+
 def test_features_and_stores_know_no_keras():
     for folder in ("features", "datasets/_raw", "datasets/_shards"):
         for path in (PACKAGE / folder).glob("*.py"):

@@ -12,7 +12,7 @@ from keras_ctr.backend.internals import layers_of
 from keras_ctr.features import Encoder, Schema
 from keras_ctr.features.batches import check_arrays
 from keras_ctr.layers import TOWER_ARGUMENTS, FeatureEmbedding
-from keras_ctr.layers.base import SchemaLayer
+from keras_ctr.layers.schema_layer import SchemaLayer
 from keras_ctr.training.predictions import BATCH_SIZE, in_stored_order
 from keras_ctr.training.trainer import Trainer
 from keras_ctr.zoo._files import read_moved, without_parts

@@ -1,5 +1,5 @@
 from keras_ctr.layers.base import Layer
-from keras_ctr.layers.depth.stack import build_in_turn
+from keras_ctr.layers.depth.units import build_in_turn
 
 
 class Nested(Layer):

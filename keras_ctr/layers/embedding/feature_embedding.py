@@ -5,7 +5,7 @@ from keras import ops
 from keras_ctr._checks import require_positive
 from keras_ctr.backend.gather import gather
 from keras_ctr.features.schema import Schema
-from keras_ctr.layers.base import SchemaLayer
+from keras_ctr.layers.schema_layer import SchemaLayer
 
 # Only this file brings schema and Keras together: `schema.py` knows no Keras.
 keras.saving.register_keras_serializable(package="keras_ctr")(Schema)

@@ -1,8 +1,8 @@
 from keras import ops
 
 from keras_ctr._checks import unknown
-from keras_ctr.layers.base import SchemaLayer
 from keras_ctr.layers.copies import copies
+from keras_ctr.layers.schema_layer import SchemaLayer
 
 
 class PerHistory(SchemaLayer):

@@ -12,20 +12,20 @@ does not, its docstring says so.
 """
 
 from keras_ctr.layers.residuals.base import Residual
-from keras_ctr.layers.residuals.dense import MUDD, DeepCrossAttention
+from keras_ctr.layers.residuals.deep_cross_attention import DeepCrossAttention
 from keras_ctr.layers.residuals.depth_attention import DepthAttention
 from keras_ctr.layers.residuals.depth_weighted import DepthWeighted
 from keras_ctr.layers.residuals.gated import Gated
-from keras_ctr.layers.residuals.hyper_connection import (
-    HyperConnection,
-    ManifoldHyperConnection,
-    sinkhorn,
-)
+from keras_ctr.layers.residuals.hyper_connection import HyperConnection
 from keras_ctr.layers.residuals.identity import Identity
 from keras_ctr.layers.residuals.inter_layer import InterLayer
-from keras_ctr.layers.residuals.learnable import LAuReL, LearnableResidual
+from keras_ctr.layers.residuals.laurel import LAuReL
+from keras_ctr.layers.residuals.learnable_residual import LearnableResidual
+from keras_ctr.layers.residuals.manifold_hyper_connection import ManifoldHyperConnection
+from keras_ctr.layers.residuals.mudd import MUDD
 from keras_ctr.layers.residuals.post_norm import PostNorm
 from keras_ctr.layers.residuals.siamese import Siamese
+from keras_ctr.layers.residuals.sinkhorn import sinkhorn
 
 __all__ = [
     "MUDD",

@@ -2,8 +2,8 @@ import keras
 from keras import ops
 
 from keras_ctr.layers.base import Layer
-from keras_ctr.layers.residuals.hyper_connection import sinkhorn
-from keras_ctr.layers.token.per_token_dense import per_token_matmul
+from keras_ctr.layers.residuals.sinkhorn import sinkhorn
+from keras_ctr.layers.token.per_token import per_token_matmul
 
 
 class BlockMixing(Layer):

@@ -2,10 +2,12 @@ from keras import ops
 
 from keras_ctr._checks import require_divisor, require_not_negative, require_positive
 from keras_ctr.layers.base import Layer
-from keras_ctr.layers.depth.stack import PreNorm, Serial, Stack
-from keras_ctr.layers.token.per_token_dense import FeedForward
+from keras_ctr.layers.depth.pre_norm import PreNorm
+from keras_ctr.layers.depth.serial import Serial
+from keras_ctr.layers.depth.stack import Stack
+from keras_ctr.layers.token.feed_forward import FeedForward
 from keras_ctr.layers.token.self_attention import SelfAttention
-from keras_ctr.layers.token.tokenizers import SequenceTokenizer
+from keras_ctr.layers.token.sequence_tokenizer import SequenceTokenizer
 
 
 class MergedSequenceTokenizer(Layer):

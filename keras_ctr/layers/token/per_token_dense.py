@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_ctr.layers.base import Layer
+from keras_ctr.layers.token.per_token import per_token_glorot, per_token_matmul
 
 
 class PerTokenDense(Layer):
@@ -73,58 +74,3 @@ class PerTokenDense(Layer):
             outputs.append(own + self.own_bias)
         x = outputs[0] if len(outputs) == 1 else ops.concatenate(outputs, axis=1)
         return keras.activations.get(self.activation)(x)
-
-
-class FeedForward(Layer):
-    """`Dense → activation → Dense` on every token, with kernels shared or own per token.
-
-    Args:
-        expansion: width of the hidden layer over `D`.
-        own_tokens: as in `PerTokenDense`.
-        activation: name of a Keras activation. OneTrans does not state its own; GELU is what its
-            public re-implementations use.
-
-    Call arguments:
-        x: tokens `(B, T, D)`.
-
-    Returns:
-        `(B, T, D)`.
-    """
-
-    def __init__(self, expansion=4, own_tokens=0, activation="gelu", **kwargs):
-        super().__init__(**kwargs)
-        self.expansion = expansion
-        self.own_tokens = own_tokens
-        self.activation = activation
-
-    def build(self, input_shape):
-        width = input_shape[-1]
-        options = {"own_tokens": self.own_tokens, "dtype": self.dtype_policy}
-        self.up = PerTokenDense(self.expansion * width, activation=self.activation, **options)
-        self.down = PerTokenDense(width, **options)
-        self.up.build(input_shape)
-        self.down.build((*input_shape[:-1], self.expansion * width))
-
-    def call(self, x, mask=None):
-        return self.down(self.up(x))
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-
-def per_token_glorot(tokens, scale=1.0):
-    """Glorot-uniform for each of the matrices of a kernel `(T, D, K)`, times `scale`.
-
-    Keras counts axis 0 as a receptive field, which would make every matrix too small by the square
-    root of `T`; the variance is scaled by `T` to undo it.
-    """
-    return keras.initializers.VarianceScaling(tokens * scale**2, "fan_avg", "uniform")
-
-
-def per_token_matmul(x, kernel):
-    """Multiplies every token by its own matrix: `(B, T, D)` and `(T, D, K)` to `(B, T, K)`.
-
-    With tokens as the outer axis the product is `T` products of contiguous matrices: on CPUs a half
-    to a third of the time of an einsum that keeps them in the middle.
-    """
-    return ops.transpose(ops.matmul(ops.transpose(x, (1, 0, 2)), kernel), (1, 0, 2))

@@ -1,7 +1,7 @@
 from keras import ops
 
 from keras_ctr.layers.base import Layer
-from keras_ctr.layers.token.per_token_dense import per_token_glorot, per_token_matmul
+from keras_ctr.layers.token.per_token import per_token_glorot, per_token_matmul
 
 
 class PerTokenSwiGLU(Layer):

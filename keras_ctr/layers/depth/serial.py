@@ -1,0 +1,42 @@
+from keras_ctr.layers.base import Layer
+from keras_ctr.layers.depth.units import build_in_turn, tail_of_mask
+from keras_ctr.layers.residuals.base import tail
+
+
+class Serial(Layer):
+    """Units in a row with plain residuals inside; returns the increment of all of them.
+
+    A whole Transformer layer is `Serial([PreNorm(attention), PreNorm(feed_forward)])`. The
+    increments are added up directly, not found as output minus input, which cancels in half
+    precision.
+
+    Args:
+        units: list of layers, each returning its increment.
+
+    Call arguments:
+        x: tokens `(B, T, D)`.
+        mask: optional `(B, T)` bool.
+
+    Returns:
+        The increment `(B, T, D)`, without `x`.
+    """
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, input_shape):
+        build_in_turn(self.units, input_shape)
+
+    def call(self, x, mask=None, training=None):
+        total = self.units[0](x, mask=mask)
+        for unit in self.units[1:]:
+            x, mask = tail(x, total), tail_of_mask(mask, total)
+            increment = unit(x + total, mask=mask)
+            total = tail(total, increment) + increment
+        return total
+
+    def compute_output_shape(self, input_shape):
+        for unit in self.units:
+            input_shape = unit.compute_output_shape(input_shape)
+        return input_shape

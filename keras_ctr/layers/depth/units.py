@@ -1,0 +1,11 @@
+def tail_of_mask(mask, x):
+    """Returns the part of a mask `(B, T)` that belongs to the tokens `x`, the last of them."""
+    return None if mask is None else mask[:, -x.shape[1] :]
+
+
+def build_in_turn(units, shape):
+    """Builds units that are not yet built, each for the tokens the one before it leaves."""
+    for unit in units:
+        if not unit.built:
+            unit.build(shape)
+        shape = unit.compute_output_shape(shape)
