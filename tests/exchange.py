@@ -3,6 +3,7 @@
 KERAS_BACKEND=torch python tests/exchange.py FOLDER
 """
 
+import inspect
 import pathlib
 import sys
 
@@ -12,92 +13,61 @@ from keras import ops
 
 from keras_ctr import flops, layers, testing, zoo
 
-FIELDS = {"embedding_dim": 4, "token_dim": 8, "num_layers": 2, "num_heads": 2}
-TOKENS = {**FIELDS, "num_tokens": 3}
-MIXED = {"embedding_dim": 4, "token_dim": 8, "num_tokens": 4, "num_layers": 2}
-
-# Every model at a size that builds in a moment.
-SMALL = {
-    "lr": {},
-    "fm": {"embedding_dim": 4},
-    "dnn": {"embedding_dim": 4, "hidden_units": [8, 4]},
-    "deepfm": {"embedding_dim": 4, "hidden_units": [8, 4], "dropout": 0.1},
-    "dcnv2": {"embedding_dim": 4, "num_layers": 2, "hidden_units": [8, 4]},
-    "autoint": {"embedding_dim": 4, "attention_dim": 8, "num_layers": 2},
-    "ffm": {"embedding_dim": 2},
-    "fwfm": {"embedding_dim": 4},
-    "fmfm": {"embedding_dim": 4},
-    "afm": {"embedding_dim": 4, "attention_dim": 3, "dropout": 0.1},
-    "wide_deep": {"embedding_dim": 4, "hidden_units": [8]},
-    "ipnn": {"embedding_dim": 4, "hidden_units": [8], "dropout": 0.0},
-    "nfm": {"embedding_dim": 4, "hidden_units": [8], "dropout": 0.0},
-    "dcn": {"embedding_dim": 4, "num_layers": 2, "hidden_units": [8]},
-    "gdcn": {"embedding_dim": 4, "num_layers": 1, "hidden_units": [8], "dropout": 0.0},
-    "fcn": {"embedding_dim": 4, "num_exponential_layers": 1, "num_linear_layers": 1},
-    "xdeepfm": {"embedding_dim": 4, "cin_units": [5], "hidden_units": [8], "dropout": 0.0},
-    "autoint_plus": {
-        "embedding_dim": 4,
-        "attention_dim": 4,
-        "num_layers": 1,
-        "hidden_units": [8],
-    },
-    "fibinet": {"embedding_dim": 4, "hidden_units": [8], "dropout": 0.0},
-    "masknet": {"embedding_dim": 4, "num_blocks": 1, "block_units": 5, "hidden_units": [8]},
-    "afn": {"embedding_dim": 4, "num_neurons": 5, "hidden_units": [8]},
-    "eulernet": {"embedding_dim": 4, "num_vectors": [3]},
-    "dlrm": {"embedding_dim": 4, "bottom_units": [5], "hidden_units": [8]},
-    "finalmlp": {
-        "embedding_dim": 4,
-        "hidden_units": [8],
-        "second_units": [4],
-        "num_heads": 2,
-        "gate_units": [5],
-        "contexts": ["user", None],
-    },
-    "finalnet": {"embedding_dim": 4, "hidden_units": [8], "second_units": [4]},
-    "wukong": {
-        "embedding_dim": 4,
-        "num_layers": 2,
-        "fm_tokens": 3,
-        "linear_tokens": 4,
-        "rank": 2,
-        "fm_units": [8],
-        "hidden_units": [8],
-    },
-    "hiformer": {**FIELDS, "rank": 4},
-    "rankmixer": MIXED,
-    "tokenmixer_large": {**MIXED, "num_heads": 2},
-    # Few iterations: they are unrolled, and 20 take TensorFlow and JAX long to compile.
-    "unimixer": {**MIXED, "mixing": layers.UniMixing(4, iterations=3)},
-    "unimixer_lite": {**MIXED, "mixing": layers.UniMixingLite(4, iterations=3)},
-    "din": {"embedding_dim": 4, "hidden_units": [8]},
-    "dien": {"embedding_dim": 4, "hidden_units": [8]},
-    "bst": {"embedding_dim": 4, "num_heads": 2, "hidden_units": [8], "dropout": 0.1},
-    "sim_soft": {
-        "embedding_dim": 4,
-        "top_k": 3,
-        "num_recent": 2,
-        "attention_dim": 3,
-        "num_heads": 2,
-        "hidden_units": [8],
-    },
-    "transact": {
-        "embedding_dim": 4,
-        "num_layers": 1,
-        "feed_forward_units": 5,
-        "num_recent": 2,
-        "num_cross_layers": 1,
-        "hidden_units": [8],
-    },
-    "hstu": {**TOKENS, "hidden_units": [8]},
-    "longer": {**TOKENS, "merge_size": 2, "num_recent": 2},
-    "onetrans": TOKENS,
-    "denseformer": TOKENS,
-    "hyper_connections": TOKENS | {"num_layers": 1},
-    "mhc": TOKENS | {"num_layers": 1},
-    "attnres": TOKENS | {"num_layers": 1},
-    "deres": TOKENS,
+# A size for every argument that has one, small enough that a model builds in a moment.
+SIZES = {
+    "attention_dim": 4,
+    "block_units": 5,
+    "bottom_units": [5],
+    "cin_units": [5],
+    "dropout": 0.0,
+    "embedding_dim": 4,
+    "feed_forward_units": 5,
+    "fm_tokens": 3,
+    "fm_units": [8],
+    "gate_units": [5],
+    "hidden_units": [8],
+    "linear_tokens": 4,
+    "merge_size": 2,
+    "num_blocks": 1,
+    "num_cross_layers": 1,
+    "num_exponential_layers": 1,
+    "num_heads": 2,
+    "num_layers": 2,
+    "num_linear_layers": 1,
+    "num_neurons": 5,
+    "num_recent": 2,
+    "num_tokens": 3,
+    "num_vectors": [3],
+    "rank": 2,
+    "second_units": [4],
+    "token_dim": 8,
+    "top_k": 3,
 }
+# What a model needs beside or instead.
+SPECIAL = {
+    "afm": {"dropout": 0.1},
+    "bst": {"dropout": 0.1},
+    "deepfm": {"dropout": 0.1, "hidden_units": [8, 4]},
+    "finalmlp": {"contexts": ["user", None]},
+    "rankmixer": {"num_tokens": 4},  # as many as heads: they must divide `token_dim`
+    "tokenmixer_large": {"num_tokens": 4},
+    # Few iterations: they are unrolled, and 20 take TensorFlow and JAX long to compile.
+    "unimixer": {"num_tokens": 4, "mixing": layers.UniMixing(4, iterations=3)},
+    "unimixer_lite": {"num_tokens": 4, "mixing": layers.UniMixingLite(4, iterations=3)},
+    # Their residuals are many small operations, which take as long to compile.
+    "attnres": {"num_layers": 1},
+    "hyper_connections": {"num_layers": 1},
+    "mhc": {"num_layers": 1},
+}
+
+
+def sizes(name):
+    """Returns small sizes for the arguments in the constructor's signature of a model."""
+    takes = inspect.signature(zoo.MODELS[name].__init__).parameters
+    return {k: v for k, v in SIZES.items() if k in takes} | SPECIAL.get(name, {})
+
+
+SMALL = {name: sizes(name) for name in zoo.names()}
 
 
 def save_all(folder):

@@ -93,8 +93,7 @@ class HSTU(CTRModel):
     def split(self, fields):
         """Returns the fields `(B, F, D_e)` of the context and those of the candidate."""
         schema = self.embed.schema
-        names = {sequence.of for sequence in schema.sequences}
-        candidate = [i for i, f in enumerate(schema.categoricals) if f.name in names]
-        every = list(range(fields.shape[1]))
-        context = [i for i in every if i not in candidate]
-        return [ops.take(fields, part or every, axis=1) for part in (context, candidate)]
+        candidate = sorted({schema.position(sequence.of) for sequence in schema.sequences})
+        every = range(fields.shape[1])
+        context = [position for position in every if position not in candidate]
+        return [ops.take(fields, part or [*every], axis=1) for part in (context, candidate)]

@@ -70,12 +70,11 @@ class PerHistory(SchemaLayer):
         self.require_schema()
         self.adapt(self.schema)
         sequences = [sequence.name for sequence in self.schema.sequences]
-        fields = [feature.name for feature in self.schema.categoricals]
         groups = [list(group) for group in self.groups or []]
         alone = [[name] for name in sequences if name not in sum(groups, [])]
         self.members = [[sequences.index(name) for name in group] for group in groups + alone]
         self.targets = [
-            [fields.index(self.schema.sequences[at].of) for at in members]
+            [self.schema.position(self.schema.sequences[at].of) for at in members]
             for members in self.members
         ]
         self.copies = [self.layer, *copies(self.layer, len(self.members), self.dtype_policy)[1:]]

@@ -39,7 +39,7 @@ class GroupTokenizer(SchemaLayer):
 
     def build(self, input_shape):
         self.require_schema()
-        columns = [feature.name for feature in self.schema.categoricals + self.schema.numerics]
+        columns = self.schema.fields[: input_shape[1]]
         grouped = {name for group in self.groups for name in group}
         for name in grouped:
             if name not in columns:
@@ -47,7 +47,7 @@ class GroupTokenizer(SchemaLayer):
         missing = [name for name in columns if name not in grouped]
         if missing:
             raise ValueError(f"`groups` must hold every column. Received none with: {missing}")
-        self.members = [[columns.index(name) for name in group] for group in self.groups]
+        self.members = [[self.schema.position(name) for name in group] for group in self.groups]
         self.norms, self.projections = [], []
         for members in self.members:
             flat = (input_shape[0], len(members) * input_shape[2])
