@@ -5,6 +5,7 @@ A name without an entry fails `test_descriptors.py`, so that nothing new goes un
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Descriptor:
     """A layer and its input.
 
     Attributes:
-        make: function without arguments that returns a new layer.
+        make: function of a layer's keyword arguments that returns a new one.
         takes: the kind of its input, see `inputs`.
         frozen: parts of the names of weights that need not have a gradient.
     """
@@ -62,47 +63,47 @@ def inputs(takes, seed=0):
 
 
 LAYERS = {
-    "AUGRU": Descriptor(lambda: layers.AUGRU(6), "states"),
-    "MLP": Descriptor(lambda: layers.MLP([6, 3], "silu", 0.1, True), "flat"),
-    "ActionTransformer": Descriptor(lambda: layers.ActionTransformer(1, 2, 6, 3), "history"),
+    "AUGRU": Descriptor(partial(layers.AUGRU, 6), "states"),
+    "MLP": Descriptor(partial(layers.MLP, [6, 3], "silu", 0.1, True), "flat"),
+    "ActionTransformer": Descriptor(partial(layers.ActionTransformer, 1, 2, 6, 3), "history"),
     "AttentionalFactorizationMachine": Descriptor(
-        lambda: layers.AttentionalFactorizationMachine(5, 0.1), "fields"
+        partial(layers.AttentionalFactorizationMachine, 5, 0.1), "fields"
     ),
-    "AutoSplitTokenizer": Descriptor(lambda: layers.AutoSplitTokenizer(3, 6), "fields"),
-    "BehaviorTransformer": Descriptor(lambda: layers.BehaviorTransformer(4, 1, 2), "history"),
+    "AutoSplitTokenizer": Descriptor(partial(layers.AutoSplitTokenizer, 3, 6), "fields"),
+    "BehaviorTransformer": Descriptor(partial(layers.BehaviorTransformer, 4, 1, 2), "history"),
     "BiInteraction": Descriptor(layers.BiInteraction, "fields"),
     "BilinearAttention": Descriptor(layers.BilinearAttention, "history"),
-    "BilinearFusion": Descriptor(lambda: layers.BilinearFusion(2), "two"),
-    "BilinearInteraction": Descriptor(lambda: layers.BilinearInteraction("field"), "fields"),
+    "BilinearFusion": Descriptor(partial(layers.BilinearFusion, 2), "two"),
+    "BilinearInteraction": Descriptor(partial(layers.BilinearInteraction, "field"), "fields"),
     "CategoricalEmbedding": Descriptor(
-        lambda: layers.CategoricalEmbedding(3, schema=SCHEMA), "batch"
+        partial(layers.CategoricalEmbedding, 3, schema=SCHEMA), "batch"
     ),
     "Click": Descriptor(layers.Click, "two"),
-    "CompositeProjection": Descriptor(lambda: layers.CompositeProjection(3), "tokens"),
-    "CompressedInteraction": Descriptor(lambda: layers.CompressedInteraction((5, 2)), "fields"),
-    "Cross": Descriptor(lambda: layers.Cross(2), "fields"),
-    "CrossMixture": Descriptor(lambda: layers.CrossMixture(2, 3, 2), "fields"),
-    "CrossVector": Descriptor(lambda: layers.CrossVector(2), "fields"),
+    "CompositeProjection": Descriptor(partial(layers.CompositeProjection, 3), "tokens"),
+    "CompressedInteraction": Descriptor(partial(layers.CompressedInteraction, (5, 2)), "fields"),
+    "Cross": Descriptor(partial(layers.Cross, 2), "fields"),
+    "CrossMixture": Descriptor(partial(layers.CrossMixture, 2, 3, 2), "fields"),
+    "CrossVector": Descriptor(partial(layers.CrossVector, 2), "fields"),
     "Dice": Descriptor(layers.Dice, "flat"),
     "DotInteraction": Descriptor(layers.DotInteraction, "fields"),
-    "EulerInteraction": Descriptor(lambda: layers.EulerInteraction(3), "complex"),
+    "EulerInteraction": Descriptor(partial(layers.EulerInteraction, 3), "complex"),
     "EulerTransform": Descriptor(layers.EulerTransform, "fields"),
-    "ExpertRouter": Descriptor(lambda: layers.ExpertRouter(4, 3), "tokens"),
-    "ExponentialCross": Descriptor(lambda: layers.ExponentialCross(2, 0.1), "flat"),
+    "ExpertRouter": Descriptor(partial(layers.ExpertRouter, 4, 3), "tokens"),
+    "ExponentialCross": Descriptor(partial(layers.ExponentialCross, 2, 0.1), "flat"),
     "FactorizationMachine": Descriptor(layers.FactorizationMachine, "fields"),
     "FactorizationMachineBlock": Descriptor(
-        lambda: layers.FactorizationMachineBlock(3, 2, [5]), "tokens"
+        partial(layers.FactorizationMachineBlock, 3, 2, [5]), "tokens"
     ),
-    "FactorizedInteraction": Descriptor(lambda: layers.FactorizedInteraction(6), "flat"),
+    "FactorizedInteraction": Descriptor(partial(layers.FactorizedInteraction, 6), "flat"),
     "FactorizedInteractionBlock": Descriptor(
-        lambda: layers.FactorizedInteractionBlock([6, 4]), "flat"
+        partial(layers.FactorizedInteractionBlock, [6, 4]), "flat"
     ),
-    "FeatureEmbedding": Descriptor(lambda: layers.FeatureEmbedding(3, schema=SCHEMA), "batch"),
-    "FeatureSelection": Descriptor(lambda: layers.FeatureSelection([5]), "gated"),
-    "FeedForward": Descriptor(lambda: layers.FeedForward(2, None)),
-    "FieldAttention": Descriptor(lambda: layers.FieldAttention(6, 2), "fields"),
+    "FeatureEmbedding": Descriptor(partial(layers.FeatureEmbedding, 3, schema=SCHEMA), "batch"),
+    "FeatureSelection": Descriptor(partial(layers.FeatureSelection, [5]), "gated"),
+    "FeedForward": Descriptor(partial(layers.FeedForward, 2, None)),
+    "FieldAttention": Descriptor(partial(layers.FieldAttention, 6, 2), "fields"),
     "FieldAwareEmbedding": Descriptor(
-        lambda: layers.FieldAwareEmbedding(3, schema=SCHEMA), "batch"
+        partial(layers.FieldAwareEmbedding, 3, schema=SCHEMA), "batch"
     ),
     "FieldAwareFactorizationMachine": Descriptor(layers.FieldAwareFactorizationMachine, "pairs"),
     "FieldGate": Descriptor(layers.FieldGate, "fields"),
@@ -110,59 +111,61 @@ LAYERS = {
         layers.FieldMatrixedFactorizationMachine, "fields"
     ),
     "FieldNormalization": Descriptor(layers.FieldNormalization, "fields"),
-    "FieldTokenizer": Descriptor(lambda: layers.FieldTokenizer(6), "fields"),
+    "FieldTokenizer": Descriptor(partial(layers.FieldTokenizer, 6), "fields"),
     "FieldWeightedFactorizationMachine": Descriptor(
         layers.FieldWeightedFactorizationMachine, "fields"
     ),
-    "GatedCross": Descriptor(lambda: layers.GatedCross(2), "fields"),
+    "GatedCross": Descriptor(partial(layers.GatedCross, 2), "fields"),
     "GroupTokenizer": Descriptor(
-        lambda: layers.GroupTokenizer([["a", "b"], ["c", "d"]], 6, schema=GROUPED), "fields"
+        partial(layers.GroupTokenizer, [["a", "b"], ["c", "d"]], 6, schema=GROUPED), "fields"
     ),
-    "HeterogeneousAttention": Descriptor(lambda: layers.HeterogeneousAttention(2, 3)),
-    "InterestEvolution": Descriptor(lambda: layers.InterestEvolution(auxiliary=False), "history"),
-    "LinearCross": Descriptor(lambda: layers.LinearCross(2, 0.1), "flat"),
-    "LogarithmicTransform": Descriptor(lambda: layers.LogarithmicTransform(5), "fields"),
-    "MaskBlock": Descriptor(lambda: layers.MaskBlock(7, 0.5, 0.1), "gated"),
+    "HeterogeneousAttention": Descriptor(partial(layers.HeterogeneousAttention, 2, 3)),
+    "InterestEvolution": Descriptor(partial(layers.InterestEvolution, auxiliary=False), "history"),
+    "LinearCross": Descriptor(partial(layers.LinearCross, 2, 0.1), "flat"),
+    "LogarithmicTransform": Descriptor(partial(layers.LogarithmicTransform, 5), "fields"),
+    "MaskBlock": Descriptor(partial(layers.MaskBlock, 7, 0.5, 0.1), "gated"),
     "MergedSequenceTokenizer": Descriptor(
-        lambda: layers.MergedSequenceTokenizer(2, 1), "histories"
+        partial(layers.MergedSequenceTokenizer, 2, 1), "histories"
     ),
     "MetaTanhNormalization": Descriptor(layers.MetaTanhNormalization, "flat"),
     "MixAndRevert": Descriptor(
-        lambda: layers.MixAndRevert(layers.PreNorm(layers.PerTokenSwiGLU()), 2)
+        partial(layers.MixAndRevert, layers.PreNorm(layers.PerTokenSwiGLU()), 2)
     ),
     "MultiHeadTargetAttention": Descriptor(
-        lambda: layers.MultiHeadTargetAttention(2, 3), "history"
+        partial(layers.MultiHeadTargetAttention, 2, 3), "history"
     ),
-    "Nested": Descriptor(lambda: layers.Nested(layers.UniMixing(4), layers.FeedForward(2))),
+    "Nested": Descriptor(partial(layers.Nested, layers.UniMixing(4), layers.FeedForward(2))),
     "PerHistory": Descriptor(
-        lambda: layers.PerHistory(layers.TargetAttention([5]), schema=SCHEMA), "histories"
+        partial(layers.PerHistory, layers.TargetAttention([5]), schema=SCHEMA), "histories"
     ),
-    "PerTokenDense": Descriptor(lambda: layers.PerTokenDense(6, 2)),
+    "PerTokenDense": Descriptor(partial(layers.PerTokenDense, 6, 2)),
     "PerTokenSwiGLU": Descriptor(
-        lambda: layers.PerTokenSwiGLU(2, router=layers.ExpertRouter(4, 3))
+        partial(layers.PerTokenSwiGLU, 2, router=layers.ExpertRouter(4, 3))
     ),
-    "PostNormLayer": Descriptor(lambda: layers.PostNormLayer(2, 6)),
-    "PreNorm": Descriptor(lambda: layers.PreNorm(layers.FeedForward(2), 0.1, layers.SeeDNorm())),
-    "SearchedInterest": Descriptor(lambda: layers.SearchedInterest(3, 3, 4), "history"),
+    "PostNormLayer": Descriptor(partial(layers.PostNormLayer, 2, 6)),
+    "PreNorm": Descriptor(partial(layers.PreNorm, layers.FeedForward(2), 0.1, layers.SeeDNorm())),
+    "SearchedInterest": Descriptor(partial(layers.SearchedInterest, 3, 3, 4), "history"),
     "SeeDNorm": Descriptor(layers.SeeDNorm),
-    "SelfAttention": Descriptor(lambda: layers.SelfAttention(2, 2, True, 3)),
-    "SequenceTokenizer": Descriptor(lambda: layers.SequenceTokenizer(True), "histories"),
+    "SelfAttention": Descriptor(partial(layers.SelfAttention, 2, 2, True, 3)),
+    "SequenceTokenizer": Descriptor(partial(layers.SequenceTokenizer, True), "histories"),
     "Serial": Descriptor(
-        lambda: layers.Serial([layers.SelfAttention(2), layers.FeedForward(2)]),
+        partial(layers.Serial, [layers.SelfAttention(2), layers.FeedForward(2)]),
     ),
     "SkipLogit": Descriptor(layers.SkipLogit, "two"),
-    "SkipMetaLogit": Descriptor(lambda: layers.SkipMetaLogit([5, 4], linear=True), "fields"),
-    "SliceTokenizer": Descriptor(lambda: layers.SliceTokenizer(4, 2), "fields"),
-    "SoftSearch": Descriptor(lambda: layers.SoftSearch(3, 4), "history"),
-    "SqueezeExcitation": Descriptor(lambda: layers.SqueezeExcitation(2), "fields"),
-    "Stack": Descriptor(lambda: layers.Stack([layers.FeedForward(2)], residuals.deres())),
-    "TappedStack": Descriptor(lambda: layers.TappedStack([layers.FeedForward(2)])),
-    "TargetAttention": Descriptor(lambda: layers.TargetAttention([5], softmax=True), "history"),
-    "TokenMixing": Descriptor(lambda: layers.TokenMixing(2)),
-    "TransductionUnit": Descriptor(lambda: layers.TransductionUnit(2)),
-    "UniMixing": Descriptor(lambda: layers.UniMixing(4)),
-    "UniMixingLite": Descriptor(lambda: layers.UniMixingLite(4, 2, 2)),
-    "WukongLayer": Descriptor(lambda: layers.WukongLayer(3, 2, 2, [5])),
+    "SkipMetaLogit": Descriptor(partial(layers.SkipMetaLogit, [5, 4], linear=True), "fields"),
+    "SliceTokenizer": Descriptor(partial(layers.SliceTokenizer, 4, 2), "fields"),
+    "SoftSearch": Descriptor(partial(layers.SoftSearch, 3, 4), "history"),
+    "SqueezeExcitation": Descriptor(partial(layers.SqueezeExcitation, 2), "fields"),
+    "Stack": Descriptor(
+        lambda **kwargs: layers.Stack([layers.FeedForward(2)], residuals.deres(), **kwargs)
+    ),
+    "TappedStack": Descriptor(partial(layers.TappedStack, [layers.FeedForward(2)])),
+    "TargetAttention": Descriptor(partial(layers.TargetAttention, [5], softmax=True), "history"),
+    "TokenMixing": Descriptor(partial(layers.TokenMixing, 2)),
+    "TransductionUnit": Descriptor(partial(layers.TransductionUnit, 2)),
+    "UniMixing": Descriptor(partial(layers.UniMixing, 4)),
+    "UniMixingLite": Descriptor(partial(layers.UniMixingLite, 4, 2, 2)),
+    "WukongLayer": Descriptor(partial(layers.WukongLayer, 3, 2, 2, [5])),
 }
 
 # Each connects the units of a stack; `Residual` itself is abstract.
@@ -171,13 +174,13 @@ RESIDUALS = {
     "DeepCrossAttention": residuals.DeepCrossAttention,
     "DepthAttention": residuals.DepthAttention,
     "DepthWeighted": residuals.DepthWeighted,
-    "Gated": lambda: residuals.Gated(residuals.Identity(), residuals.DepthAttention()),
-    "HyperConnection": lambda: residuals.HyperConnection(2),
+    "Gated": partial(residuals.Gated, residuals.Identity(), residuals.DepthAttention()),
+    "HyperConnection": partial(residuals.HyperConnection, 2),
     "Identity": residuals.Identity,
     "InterLayer": residuals.InterLayer,
     "LAuReL": residuals.LAuReL,
     "LearnableResidual": residuals.LearnableResidual,
-    "ManifoldHyperConnection": lambda: residuals.ManifoldHyperConnection(2),
+    "ManifoldHyperConnection": partial(residuals.ManifoldHyperConnection, 2),
     "PostNorm": residuals.PostNorm,
     "Siamese": residuals.Siamese,
 }

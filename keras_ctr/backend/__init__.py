@@ -16,6 +16,7 @@ Each of them defines:
   ids, not of all positions;
 - `settler(function)`: returns a function of `(table, state, *numbers)` that sets the table to
   `function(table, state, *numbers)`, in place, chunk by chunk;
+- `traceable(layer)`: the layer's call as it can be traced for the dtypes of its outputs;
 - `RowTrainer`: the training step;
 - `DENSE_UP_TO`: rows up to which a table is trained densely, where that is the faster way.
 """
@@ -39,4 +40,5 @@ RowTrainer = _module.RowTrainer
 distinct = _module.distinct
 read_rows = _module.read_rows
 settler = _module.settler
+traceable = _module.traceable
 write_rows = _module.write_rows

@@ -106,6 +106,10 @@ _differentiable.defvjp(
 )
 
 
+def traceable(layer):
+    return layer.call
+
+
 class RowTrainer:
     """The training step of a `CTRModel`."""
 

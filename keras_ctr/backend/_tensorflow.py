@@ -99,6 +99,10 @@ def settler(function):
     return settle
 
 
+def traceable(layer):
+    return layer.call
+
+
 class RowTrainer:
     """The training step of a `CTRModel`."""
 

@@ -50,6 +50,24 @@ def _waits(tensor):
     return tensor.device.type != "cpu"
 
 
+def traceable(layer):
+    """Keras traces on a device without memory, where its weights do not follow the dtype policy."""
+
+    def call(*args, **kwargs):
+        tensors = [a for a in keras.tree.flatten((args, kwargs)) if isinstance(a, torch.Tensor)]
+        stubs = []
+        if all(tensor.is_meta for tensor in tensors):
+            floats = [v for v in layer.variables if keras.backend.is_float_dtype(v.dtype)]
+            stubs = [
+                (v, torch.empty(tuple(v.shape), dtype=getattr(torch, v.dtype), device="meta"))
+                for v in floats
+            ]
+        with keras.StatelessScope(state_mapping=stubs):
+            return layer.call(*args, **kwargs)
+
+    return call
+
+
 class RowTrainer:
     """The training step of a `CTRModel`."""
 

@@ -1,5 +1,7 @@
 """The private names of Keras that this package uses, all of them. A test sees that they exist."""
 
+from keras.src.backend import AutocastScope, compute_output_spec
+
 NAMES = {  # of `keras.Model`
     "_compute_loss": "the loss as Keras's own steps compute it",
     "_flatten_layers": "a layer and all inside it",
@@ -21,6 +23,19 @@ def layers_of(layer, kind):
         for inner in layers_of(part, kind):
             found.setdefault(id(inner), inner)
     return list(found.values())
+
+
+def traced(function, dtype, args, kwargs):
+    """Returns what `function(*args, **kwargs)` gives as `KerasTensor`s, without computing it.
+
+    Args:
+        function: a layer's call.
+        dtype: what its float weights are read in, as its policy has it; `None`: as they are.
+        args: arguments, with a `KerasTensor` for each tensor.
+        kwargs: those with names.
+    """
+    with AutocastScope(dtype):
+        return compute_output_spec(function, *args, **kwargs)
 
 
 def all_layers(model):

@@ -1,5 +1,5 @@
 from keras_ctr.layers.base import Layer
-from keras_ctr.layers.depth.units import build_in_turn
+from keras_ctr.layers.depth.units import build_in_turn, increment
 
 
 class Nested(Layer):
@@ -29,7 +29,7 @@ class Nested(Layer):
         build_in_turn([self.inner, self.outer], input_shape)
 
     def call(self, x, mask=None, training=None):
-        return self.outer(x + self.inner(x, mask=mask), mask=mask)
+        return increment(self.outer, x + increment(self.inner, x, mask), mask)
 
     def compute_output_shape(self, input_shape):
         return self.outer.compute_output_shape(input_shape)

@@ -1,3 +1,5 @@
+"""Norms of units."""
+
 import keras
 
 from keras_ctr.layers.copies import copy_of

@@ -1,5 +1,5 @@
 from keras_ctr.layers.base import Layer
-from keras_ctr.layers.depth.units import build_in_turn, tail_of_mask
+from keras_ctr.layers.depth.units import build_in_turn, increment, tail_of_mask
 from keras_ctr.layers.residuals.base import tail
 
 
@@ -29,11 +29,11 @@ class Serial(Layer):
         build_in_turn(self.units, input_shape)
 
     def call(self, x, mask=None, training=None):
-        total = self.units[0](x, mask=mask)
+        total = increment(self.units[0], x, mask)
         for unit in self.units[1:]:
             x, mask = tail(x, total), tail_of_mask(mask, total)
-            increment = unit(x + total, mask=mask)
-            total = tail(total, increment) + increment
+            y = increment(unit, x + total, mask)
+            total = tail(total, y) + y
         return total
 
     def compute_output_shape(self, input_shape):

@@ -1,5 +1,5 @@
 from keras_ctr.layers.base import Layer
-from keras_ctr.layers.depth.units import build_in_turn, tail_of_mask
+from keras_ctr.layers.depth.units import build_in_turn, increment, tail_of_mask
 from keras_ctr.layers.residuals import Identity
 
 
@@ -39,10 +39,11 @@ class Stack(Layer):
         return self.run(x, mask)[0]
 
     def run(self, x, mask=None):
-        """Returns the output, and a list of what every unit has seen."""
+        """Returns the output, and a tuple of what every unit has seen."""
         state, seen = self.residual.open(x), []
         for at, unit in enumerate(self.units):
             x, kept = self.residual.read(state, at)
             seen.append(x)
-            state = self.residual.write(kept, unit(x, mask=tail_of_mask(mask, x)), at)
-        return self.residual.close(state), seen
+            y = increment(unit, x, tail_of_mask(mask, x))
+            state = self.residual.write(kept, y, at)
+        return self.residual.close(state), tuple(seen)

@@ -10,7 +10,7 @@ class TappedStack(Stack):
         x: tokens `(B, T, D)`. Masks are not taken.
 
     Returns:
-        A pair of the output `(B, T, D)` and a list with the input of each unit, `(B, T, D)`; that
+        A pair of the output `(B, T, D)` and a tuple with the input of each unit, `(B, T, D)`; that
         of unit `l` is what the residual reads out after `l` units.
     """
 

@@ -1,3 +1,13 @@
+"""What layers that hold units share: how one is built, called, and given its part of a mask."""
+
+from keras import ops
+
+
+def increment(unit, x, mask=None):
+    """Returns `unit(x, mask=mask)` in the dtype of `x`, whatever policy the unit has."""
+    return ops.cast(unit(x, mask=mask), x.dtype)
+
+
 def tail_of_mask(mask, x):
     """Returns the part of a mask `(B, T)` that belongs to the tokens `x`, the last of them."""
     return None if mask is None else mask[:, -x.shape[1] :]

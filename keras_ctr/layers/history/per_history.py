@@ -26,7 +26,7 @@ class PerHistory(SchemaLayer):
             `(B, S)`, as `FeatureEmbedding(pool=None)` returns it.
 
     Returns:
-        List with what the copies return, groups first; empty without histories.
+        Tuple of what the copies return, groups first; empty without histories.
 
     Raises:
         ValueError: a name in `groups` is no sequence, stands there twice, or has another `length`
@@ -92,4 +92,4 @@ class PerHistory(SchemaLayer):
             for at in members[1:]:
                 mask = ops.logical_or(mask, histories[at][1])
             found.append(layer(target, events, mask))
-        return found
+        return tuple(found)

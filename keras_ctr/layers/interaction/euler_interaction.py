@@ -25,7 +25,7 @@ class EulerInteraction(Layer):
         inputs: list of real and imaginary parts, each `(B, F, D)`.
 
     Returns:
-        A list of real and imaginary parts, each `(B, n, D)`.
+        A pair of real and imaginary parts, each `(B, n, D)`.
 
     Reference:
         Tian et al., "EulerNet", SIGIR 2023; code reczoo/FuxiCTR. Powers start as the identity
@@ -78,13 +78,13 @@ class EulerInteraction(Layer):
         )
         magnitude = ops.exp(logarithm)
         explicit = magnitude * ops.cos(angle), magnitude * ops.sin(angle)
-        outputs = [
+        outputs = tuple(
             ops.cast(product, self.compute_dtype) + self._implicit(part)
             for product, part in zip(explicit, inputs, strict=True)
-        ]
+        )
         if not self.layer_norm:
             return outputs
-        return [norm(x) for norm, x in zip(self.norms, outputs, strict=True)]
+        return tuple(norm(x) for norm, x in zip(self.norms, outputs, strict=True))
 
     def _implicit(self, x):
         _, fields, width = x.shape

@@ -12,7 +12,7 @@ class EulerTransform(Layer):
         x: field embeddings `(B, F, D)`.
 
     Returns:
-        A list of real and imaginary parts, each `(B, F, D)`.
+        A pair of real and imaginary parts, each `(B, F, D)`.
 
     Reference:
         Tian et al., "EulerNet", SIGIR 2023: complex space mapping; code reczoo/FuxiCTR.
@@ -22,4 +22,4 @@ class EulerTransform(Layer):
         self.length = self.add_weight(shape=(input_shape[1], 1), initializer="ones", name="length")
 
     def call(self, x):
-        return [self.length * ops.cos(x), self.length * ops.sin(x)]
+        return self.length * ops.cos(x), self.length * ops.sin(x)

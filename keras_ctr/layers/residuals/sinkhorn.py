@@ -1,3 +1,5 @@
+"""Doubly stochastic matrices by iteration."""
+
 from keras import ops
 
 TINY = 1e-30  # below it a row or column of float32 counts as empty

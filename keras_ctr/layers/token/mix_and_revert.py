@@ -1,4 +1,5 @@
 from keras_ctr.layers.base import Layer
+from keras_ctr.layers.depth.units import increment
 from keras_ctr.layers.token.token_mixing import TokenMixing, mix, mixed_shape
 
 
@@ -36,7 +37,7 @@ class MixAndRevert(Layer):
             self.unit.build(mixed_shape(input_shape, self.num_heads))
 
     def call(self, x, mask=None, training=None):
-        mixed = self.unit(self.mixing(x), mask=None)  # (B, H, T·D/H)
+        mixed = increment(self.unit, self.mixing(x))  # (B, H, T·D/H)
         return mix(mixed, x.shape[1])
 
     def compute_output_shape(self, input_shape):

@@ -1,3 +1,5 @@
+"""Maps with weights of their own for every token."""
+
 import keras
 from keras import ops
 

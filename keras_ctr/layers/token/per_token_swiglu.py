@@ -70,7 +70,7 @@ class PerTokenSwiGLU(Layer):
         _, tokens, width = hidden.shape
         experts = self.router.num_experts
         hidden = ops.reshape(hidden, (-1, tokens, experts, width // experts))
-        hidden = hidden * ops.expand_dims(weights, -1)
+        hidden = hidden * ops.cast(weights[..., None], hidden.dtype)
         return ops.reshape(hidden, (-1, tokens, width))
 
     def compute_output_shape(self, input_shape):
