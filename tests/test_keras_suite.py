@@ -77,3 +77,33 @@ def test_residual(name):
         return layers.Stack(units, RESIDUALS[name](**kwargs), **kwargs)
 
     run(make, "tokens")
+
+
+ANY = {"Dice", "MetaTanhNormalization", "SeeDNorm"}  # `(..., D)`
+
+
+@pytest.mark.parametrize("symbolic", [False, True], ids=["eager", "symbolic"])
+@pytest.mark.parametrize("name", sorted(set(LAYERS) - ANY))
+def test_a_wrong_rank_is_refused(name, symbolic):
+    """With the ranks that it takes, before and after it is built, for every tensor in turn."""
+    x, further = inputs(LAYERS[name].takes)
+    layer = LAYERS[name].make()
+    if isinstance(x, dict):
+        x = {key: x[key] for key in x if name != "CategoricalEmbedding" or key != "values"}
+    else:
+        taken = list(inspect.signature(layer.call).parameters)
+        assert list(layer.takes) == taken[: len(layer.takes)]
+        further = {key: further[key] for key in further if key in layer.takes}
+    flat = keras.tree.flatten((x, further))
+    for build in (True, False):
+        for at in range(len(flat)):
+            wrong = [*flat[:at], flat[at][None, None, None], *flat[at + 1 :]]
+            wrong, others = keras.tree.pack_sequence_as((x, further), wrong)
+            if symbolic:
+                wrong, others = keras.tree.map_structure(
+                    lambda a: keras.KerasTensor(a.shape, str(a.dtype)), (wrong, others)
+                )
+            with pytest.raises(ValueError, match=rf"{name} takes `\w+` of shape `\(B, "):
+                layer(wrong, **others)
+        if build:
+            layer(x, **further)

@@ -20,6 +20,8 @@ class Nested(Layer):
         The increment `(B, T, D)`, without `x`.
     """
 
+    takes = {"x": "(B, T, D)", "mask": "(B, T)"}
+
     def __init__(self, inner, outer, **kwargs):
         super().__init__(**kwargs)
         self.inner = inner

@@ -21,6 +21,8 @@ class PreNorm(Layer):
         The increment, without `x`: `(B, T, D)`, or its last tokens if `f` keeps only those.
     """
 
+    takes = {"x": "(B, T, D)", "mask": "(B, T)"}
+
     def __init__(self, sublayer, dropout=0.0, norm=None, **kwargs):
         super().__init__(**kwargs)
         self.sublayer = sublayer

@@ -21,6 +21,8 @@ class Serial(Layer):
         The increment `(B, T, D)`, without `x`.
     """
 
+    takes = {"x": "(B, T, D)", "mask": "(B, T)"}
+
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
         self.units = units

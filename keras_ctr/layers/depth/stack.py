@@ -19,6 +19,8 @@ class Stack(Layer):
         `(B, T, D)`, what the residual reads out at the end.
     """
 
+    takes = {"x": "(B, T, D)", "mask": "(B, T)"}
+
     def __init__(self, units, residual=None, **kwargs):
         super().__init__(**kwargs)
         self.units = units

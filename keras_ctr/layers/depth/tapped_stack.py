@@ -14,5 +14,7 @@ class TappedStack(Stack):
         of unit `l` is what the residual reads out after `l` units.
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def call(self, x, training=None):
         return self.run(x)

@@ -18,6 +18,8 @@ class Click(Layer):
         Click probability `(B, 1)`, float32.
     """
 
+    takes = {"logits": "(B, K)"}
+
     def __init__(self, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
 

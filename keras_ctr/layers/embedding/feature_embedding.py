@@ -201,6 +201,14 @@ class FeatureEmbedding(SchemaLayer):
                 f"A batch must hold {list(self.schema.shapes())}. "
                 f"Received: {list(batch)}, without {missing}"
             )
+        for key, (width, _) in self.schema.shapes().items():
+            shape = tuple(batch[key].shape)
+            sequence = key not in ("ids", "values")  # may be cut
+            if len(shape) != 2 or not sequence and shape[1:] != width:
+                raise ValueError(
+                    f"{type(self).__name__} takes `{key}` of shape `(B, {width[0]})`. Received one "
+                    f"of shape {shape}"
+                )
 
 
 def _join(tensors):

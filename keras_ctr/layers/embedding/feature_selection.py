@@ -26,6 +26,8 @@ class FeatureSelection(Layer):
         Mao et al., "FinalMLP", arXiv 2304.00902: stream-specific feature selection.
     """
 
+    takes = {"inputs": ("(B, F, D)", "(B, C)")}
+
     def __init__(self, hidden_units=(64,), **kwargs):
         super().__init__(**kwargs)
         self.hidden_units = hidden_units

@@ -21,6 +21,8 @@ class FieldGate(Layer):
         reczoo/FuxiCTR.
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def build(self, input_shape):
         batch, fields, width = input_shape
         self.mix = keras.layers.Dense(

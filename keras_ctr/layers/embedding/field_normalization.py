@@ -16,6 +16,8 @@ class FieldNormalization(Layer):
         Wang et al., "MaskNet", arXiv 2102.07619: layer normalization on feature embeddings.
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.norm = keras.layers.LayerNormalization(

@@ -23,6 +23,8 @@ class SqueezeExcitation(Layer):
         Huang et al., "FiBiNET", arXiv 1905.09433: SENET layer.
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def __init__(self, reduction_ratio=3, **kwargs):
         super().__init__(**kwargs)
         if reduction_ratio <= 0:

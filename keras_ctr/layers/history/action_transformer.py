@@ -38,6 +38,8 @@ class ActionTransformer(Layer):
         sizes are the defaults.
     """
 
+    takes = {"target": "(B, K)", "events": "(B, S, K)", "mask": "(B, S)"}
+
     def __init__(
         self,
         num_layers=2,

@@ -29,6 +29,8 @@ class AUGRU(Layer):
         AUGRU of section "Interest Evolution Layer". Biases as in cuDNN: inside the reset gate too.
     """
 
+    takes = {"x": "(B, S, K)", "scores": "(B, S)", "mask": "(B, S)"}
+
     def __init__(self, units=None, return_sequences=False, **kwargs):
         super().__init__(**kwargs)
         self.units = units

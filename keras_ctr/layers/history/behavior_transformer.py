@@ -32,6 +32,8 @@ class BehaviorTransformer(Layer):
         Chen et al., "Behavior Sequence Transformer", arXiv 1905.06874.
     """
 
+    takes = {"target": "(B, K)", "events": "(B, S, K)", "mask": "(B, S)"}
+
     def __init__(
         self, position_dim, num_layers=1, num_heads=8, dropout=0.0, readout="target", **kwargs
     ):

@@ -21,6 +21,8 @@ class BilinearAttention(Layer):
         Zhou et al., "Deep Interest Evolution Network", arXiv 1809.03672, eq. (5).
     """
 
+    takes = {"target": "(B, K_t)", "events": "(B, S, K)", "mask": "(B, S)"}
+
     def build(self, target_shape, events_shape, mask_shape=None):
         width, target = events_shape[-1], target_shape[-1]
         self.kernel = self.add_weight(

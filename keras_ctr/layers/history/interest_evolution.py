@@ -38,6 +38,8 @@ class InterestEvolution(Layer):
         100-50-1 of the authors' code.
     """
 
+    takes = {"target": "(B, K)", "events": "(B, S, K)", "mask": "(B, S)"}
+
     def __init__(self, attention=None, auxiliary=True, **kwargs):
         super().__init__(**kwargs)
         [self.attention] = copies(attention or BilinearAttention(), 1, self.dtype_policy)

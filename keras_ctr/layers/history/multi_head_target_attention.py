@@ -27,6 +27,8 @@ class MultiHeadTargetAttention(Layer):
         Pi et al., "Search-based User Interest Modeling", arXiv 2006.05639, the exact search unit.
     """
 
+    takes = {"target": "(B, K)", "events": "(B, S, K)", "mask": "(B, S)"}
+
     def __init__(self, num_heads=1, dim=64, **kwargs):
         super().__init__(**kwargs)
         require_positive(num_heads=num_heads, dim=dim)

@@ -33,6 +33,8 @@ class PerHistory(SchemaLayer):
             or `keep` than the others in its group.
     """
 
+    takes = {"x": "(B, F, D)", "histories": ("(B, S, D)", "(B, S)")}
+
     def __init__(self, layer, groups=None, schema=None, **kwargs):
         super().__init__(schema, **kwargs)
         [self.layer] = copies(layer, 1, self.dtype_policy)

@@ -33,6 +33,8 @@ class SearchedInterest(Layer):
         Pi et al., "Search-based User Interest Modeling", arXiv 2006.05639.
     """
 
+    takes = {"target": "(B, K)", "events": "(B, S, K)", "mask": "(B, S)"}
+
     def __init__(self, top_k=50, num_recent=50, dim=64, num_heads=1, attention=None, **kwargs):
         super().__init__(**kwargs)
         require_positive(num_recent=num_recent)

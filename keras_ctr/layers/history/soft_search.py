@@ -27,6 +27,8 @@ class SoftSearch(Layer):
         Pi et al., "Search-based User Interest Modeling", arXiv 2006.05639, eq. (1), soft search.
     """
 
+    takes = {"target": "(B, K)", "events": "(B, S, K)", "mask": "(B, S)"}
+
     def __init__(self, top_k=50, dim=64, **kwargs):
         super().__init__(**kwargs)
         require_positive(top_k=top_k, dim=dim)

@@ -35,6 +35,8 @@ class TargetAttention(Layer):
         inputs of the authors' code.
     """
 
+    takes = {"target": "(B, K)", "events": "(B, S, K)", "mask": "(B, S)"}
+
     def __init__(self, hidden_units=(36,), activation="dice", softmax=False, dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         require_widths(hidden_units=hidden_units)

@@ -27,6 +27,8 @@ class AttentionalFactorizationMachine(Layer):
         Xiao et al., "Attentional Factorization Machines", IJCAI 2017, eqs. (4) to (6).
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def __init__(self, attention_dim=16, dropout=0.0, attention_dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         require_positive(attention_dim=attention_dim)

@@ -20,6 +20,8 @@ class BiInteraction(Layer):
         He and Chua, "Neural Factorization Machines", SIGIR 2017, eq. (4).
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def build(self, input_shape):
         pair_indices(input_shape[1])  # raises where there are none
 

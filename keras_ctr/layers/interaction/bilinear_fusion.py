@@ -24,6 +24,8 @@ class BilinearFusion(Layer):
         Xavier-normal by the shape `(number of weights, 1)`, as in FuxiCTR.
     """
 
+    takes = {"inputs": "(B, K)"}
+
     def __init__(self, num_heads=1, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads

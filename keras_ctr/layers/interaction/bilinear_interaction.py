@@ -25,6 +25,8 @@ class BilinearInteraction(Layer):
         Huang et al., "FiBiNET", arXiv 1905.09433: bilinear-interaction layer.
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def __init__(self, kernel="pair", **kwargs):
         super().__init__(**kwargs)
         require_choice(KERNELS, kernel=kernel)

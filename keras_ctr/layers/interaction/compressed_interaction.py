@@ -27,6 +27,8 @@ class CompressedInteraction(Layer):
         Lian et al., "xDeepFM", arXiv 1803.05170, eq. (6). The bias is FuxiCTR's.
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def __init__(self, hidden_units=(200, 200, 200), **kwargs):
         super().__init__(**kwargs)
         if not hidden_units:

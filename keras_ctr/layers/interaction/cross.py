@@ -24,6 +24,8 @@ class Cross(Layer):
         Wang et al., "DCN V2", arXiv 2008.13535, eq. (1).
     """
 
+    takes = {"x": "(B, K) or (B, F, D)"}
+
     def __init__(self, num_layers=3, **kwargs):
         super().__init__(**kwargs)
         require_positive(num_layers=num_layers)

@@ -27,6 +27,8 @@ class CrossMixture(Layer):
         Wang et al., "DCN V2", arXiv 2008.13535, eqs. (3) to (5).
     """
 
+    takes = {"x": "(B, K) or (B, F, D)"}
+
     def __init__(self, num_layers=3, rank=32, num_experts=4, **kwargs):
         super().__init__(**kwargs)
         require_positive(num_layers=num_layers, rank=rank, num_experts=num_experts)

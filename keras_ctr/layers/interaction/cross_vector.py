@@ -24,6 +24,8 @@ class CrossVector(Layer):
         Wang et al., "Deep & Cross Network for Ad Click Predictions", arXiv 1708.05123, eq. (3).
     """
 
+    takes = {"x": "(B, K) or (B, F, D)"}
+
     def __init__(self, num_layers=3, **kwargs):
         super().__init__(**kwargs)
         require_positive(num_layers=num_layers)

@@ -24,6 +24,8 @@ class DotInteraction(Layer):
         Networks", arXiv 1611.00144, section III-B.
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def call(self, x):
         fields = x.shape[1]
         flat = np.ravel_multi_index(pair_indices(fields), (fields, fields)).astype("int32")

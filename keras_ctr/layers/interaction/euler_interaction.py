@@ -33,6 +33,8 @@ class EulerInteraction(Layer):
         standard deviation 100. Biases start normal with standard deviation 0.01.
     """
 
+    takes = {"inputs": "(B, F, D)"}
+
     def __init__(self, num_vectors, dropout=0.0, layer_norm=False, **kwargs):
         super().__init__(**kwargs)
         require_positive(num_vectors=num_vectors)

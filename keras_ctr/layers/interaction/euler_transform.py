@@ -18,6 +18,8 @@ class EulerTransform(Layer):
         Tian et al., "EulerNet", SIGIR 2023: complex space mapping; code reczoo/FuxiCTR.
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def build(self, input_shape):
         self.length = self.add_weight(shape=(input_shape[1], 1), initializer="ones", name="length")
 

@@ -22,6 +22,8 @@ class ExponentialCross(MaskedCross):
         Li et al., "DCNv3" (later "FCN"), arXiv 2407.13349; code salmon1802/FCN.
     """
 
+    takes = {"x": "(B, K) or (B, H, K)"}
+
     def call(self, x, training=None):
         for layer, drop in enumerate(self.drops):
             x = drop(x * self.factor(x, layer) + x)

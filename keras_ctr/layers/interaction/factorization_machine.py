@@ -19,6 +19,8 @@ class FactorizationMachine(Layer):
         Rendle, "Factorization Machines", ICDM 2010, lemma 3.1.
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def __init__(self, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
 

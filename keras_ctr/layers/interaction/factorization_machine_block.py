@@ -30,6 +30,8 @@ class FactorizationMachineBlock(Layer):
         Zhang et al., "Wukong", arXiv 2403.02545: factorization machine block, optimized FM.
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def __init__(self, num_tokens, rank=8, hidden_units=(512, 256), dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         require_positive(num_tokens=num_tokens, rank=rank)

@@ -25,6 +25,8 @@ class FactorizedInteraction(Layer):
         reczoo/FuxiCTR, residual type "concat".
     """
 
+    takes = {"x": "(B, K)"}
+
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
         require_even(units=units)

@@ -22,6 +22,8 @@ class FactorizedInteractionBlock(Layer):
         As `FactorizedInteraction`. BatchNorm has momentum 0.9 and epsilon 1e-5, as in `MLP`.
     """
 
+    takes = {"x": "(B, K) or (B, F, D)"}
+
     def __init__(self, hidden_units, activation="relu", dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         if not hidden_units:

@@ -25,6 +25,8 @@ class FieldAttention(Layer):
         Song et al., "AutoInt", arXiv 1810.11921, eqs. (5) to (8).
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def __init__(self, dim=64, num_heads=2, **kwargs):
         super().__init__(**kwargs)
         require_divisor("`dim` =", dim, num_heads=num_heads)

@@ -17,6 +17,8 @@ class FieldAwareFactorizationMachine(Layer):
         Juan et al., "Field-aware Factorization Machines", RecSys 2016, eq. (4).
     """
 
+    takes = {"x": "(B, F, F - 1, D)"}
+
     def call(self, x):
         fields, others, width = x.shape[1:]
         first, second = pair_indices(fields)

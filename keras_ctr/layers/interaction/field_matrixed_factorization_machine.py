@@ -27,6 +27,8 @@ class FieldMatrixedFactorizationMachine(Layer):
         them all, as in FuxiCTR.
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def __init__(self, diagonal=False, **kwargs):
         super().__init__(**kwargs)
         self.diagonal = diagonal

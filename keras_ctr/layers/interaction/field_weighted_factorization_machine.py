@@ -21,6 +21,8 @@ class FieldWeightedFactorizationMachine(Layer):
         Pan et al., "Field-weighted Factorization Machines", arXiv 1806.03514.
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.interact = DotInteraction(dtype=self.dtype_policy)

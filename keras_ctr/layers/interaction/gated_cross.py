@@ -25,6 +25,8 @@ class GatedCross(Layer):
         CIKM 2023; code anonctr/GDCN.
     """
 
+    takes = {"x": "(B, K) or (B, F, D)"}
+
     def __init__(self, num_layers=3, **kwargs):
         super().__init__(**kwargs)
         require_positive(num_layers=num_layers)

@@ -21,6 +21,8 @@ class LinearCross(MaskedCross):
         Li et al., "DCNv3" (later "FCN"), arXiv 2407.13349; code salmon1802/FCN.
     """
 
+    takes = {"x": "(B, K) or (B, H, K)"}
+
     def call(self, x, training=None):
         first = x
         for layer, drop in enumerate(self.drops):

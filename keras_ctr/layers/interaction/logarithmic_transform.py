@@ -30,6 +30,8 @@ class LogarithmicTransform(Layer):
         1e-5; batch norm has momentum 0.9 and epsilon 1e-5.
     """
 
+    takes = {"x": "(B, F, D)"}
+
     def __init__(self, num_neurons=1500, initializer=None, **kwargs):
         super().__init__(**kwargs)
         require_positive(num_neurons=num_neurons)

@@ -28,6 +28,8 @@ class MaskBlock(Layer):
         Wang et al., "MaskNet", arXiv 2102.07619: instance-guided mask and MaskBlock.
     """
 
+    takes = {"inputs": "(B, K) or (B, F, D)"}
+
     def __init__(
         self, units, reduction_ratio=2.0, dropout=0.0, activation="relu", layer_norm=True, **kwargs
     ):

@@ -30,6 +30,8 @@ class WukongLayer(Layer):
         Zhang et al., "Wukong", arXiv 2403.02545: interaction layer.
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def __init__(
         self,
         fm_tokens=40,

@@ -25,6 +25,8 @@ class AutoSplitTokenizer(Layer):
         features.
     """
 
+    takes = {"x": "(B, F, D_e)"}
+
     def __init__(self, num_tokens, dim, **kwargs):
         super().__init__(**kwargs)
         self.num_tokens = num_tokens

@@ -27,6 +27,8 @@ class BlockMixing(Layer):
         `(B, T, D)`.
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def __init__(self, block_size=8, temperature=0.2, iterations=20, **kwargs):
         super().__init__(**kwargs)
         if temperature <= 0:

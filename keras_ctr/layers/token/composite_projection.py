@@ -22,6 +22,8 @@ class CompositeProjection(Layer):
         projection.
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def __init__(self, rank, **kwargs):
         super().__init__(**kwargs)
         require_positive(rank=rank)

@@ -30,6 +30,8 @@ class ExpertRouter(Layer):
         about 2 where half of the experts are active and 4 where a quarter is.
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def __init__(self, num_experts=4, num_active=2, **kwargs):
         super().__init__(**kwargs)
         if not 2 <= num_active <= num_experts:

@@ -18,6 +18,8 @@ class FeedForward(Layer):
         `(B, T, D)`.
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def __init__(self, expansion=4, own_tokens=0, activation="gelu", **kwargs):
         super().__init__(**kwargs)
         self.expansion = expansion

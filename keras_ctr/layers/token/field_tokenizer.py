@@ -26,6 +26,8 @@ class FieldTokenizer(Layer):
         Gui et al., "Hiformer", arXiv 2311.05884: one token per feature, and task tokens.
     """
 
+    takes = {"x": "(B, F, D_e)"}
+
     def __init__(self, dim, **kwargs):
         super().__init__(**kwargs)
         self.dim = dim

@@ -35,6 +35,8 @@ class HeterogeneousAttention(Layer):
         are composite follows one of two public re-implementations; the other makes all three so.
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def __init__(self, num_heads=4, rank=None, keep=None, **kwargs):
         super().__init__(**kwargs)
         optional = {"rank": rank, "keep": keep}

@@ -38,6 +38,8 @@ class MergedSequenceTokenizer(Layer):
         are our choice.
     """
 
+    takes = {"x": "(B, T, D)", "histories": ("(B, S, D)", "(B, S)")}
+
     def __init__(self, merge_size=4, inner_layers=1, **kwargs):
         super().__init__(**kwargs)
         require_positive(merge_size=merge_size)

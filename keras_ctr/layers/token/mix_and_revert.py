@@ -25,6 +25,8 @@ class MixAndRevert(Layer):
         "TokenMixer-Large", arXiv 2602.06563, mixing and reverting.
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def __init__(self, unit, num_heads, **kwargs):
         super().__init__(**kwargs)
         self.unit = unit

@@ -29,6 +29,8 @@ class PerTokenDense(Layer):
         `own_tokens=None`, the per-token projections of RankMixer, arXiv 2507.15551.
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def __init__(self, units, own_tokens=None, activation=None, use_bias=True, **kwargs):
         super().__init__(**kwargs)
         self.units = units

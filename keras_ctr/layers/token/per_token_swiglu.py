@@ -26,6 +26,8 @@ class PerTokenSwiGLU(Layer):
         "UniMixer", arXiv 2604.00590 (with biases).
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def __init__(self, expansion=2, use_bias=True, down_scale=1.0, router=None, **kwargs):
         super().__init__(**kwargs)
         self.expansion = expansion

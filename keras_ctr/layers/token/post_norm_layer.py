@@ -26,6 +26,8 @@ class PostNormLayer(Layer):
         Vaswani et al., arXiv 1706.03762.
     """
 
+    takes = {"x": "(B, T, D)", "mask": "(B, T)"}
+
     def __init__(self, num_heads=8, hidden_units=None, activation="relu", dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads

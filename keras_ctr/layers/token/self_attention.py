@@ -33,6 +33,8 @@ class SelfAttention(Layer):
         Vaswani et al., arXiv 1706.03762, eq. (1); Zhang et al., "OneTrans", arXiv 2510.26104.
     """
 
+    takes = {"x": "(B, T, D)", "mask": "(B, T)"}
+
     def __init__(self, num_heads=4, own_tokens=0, causal=False, keep=None, **kwargs):
         super().__init__(**kwargs)
         if isinstance(keep, float) and not 0 <= keep <= 1:

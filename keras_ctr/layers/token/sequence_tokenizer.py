@@ -26,6 +26,8 @@ class SequenceTokenizer(Layer):
         without timestamps. Learned absolute positions are our choice.
     """
 
+    takes = {"x": "(B, T, D)", "histories": ("(B, S, D)", "(B, S)")}
+
     def __init__(self, separator=False, **kwargs):
         super().__init__(**kwargs)
         self.separator = separator

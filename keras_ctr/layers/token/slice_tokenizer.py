@@ -28,6 +28,8 @@ class SliceTokenizer(Layer):
         2604.00590.
     """
 
+    takes = {"x": "(B, F, D_e)"}
+
     def __init__(self, num_tokens, dim, **kwargs):
         super().__init__(**kwargs)
         require_positive(num_tokens=num_tokens)

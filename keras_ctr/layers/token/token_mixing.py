@@ -26,6 +26,8 @@ class TokenMixing(Layer):
         2602.06563.
     """
 
+    takes = {"x": "(B, T, D)"}
+
     def __init__(self, num_heads, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads

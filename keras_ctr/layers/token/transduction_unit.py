@@ -39,6 +39,8 @@ class TransductionUnit(Layer):
         as `U` and `V` here, `D` for all heads together.
     """
 
+    takes = {"x": "(B, T, D)", "mask": "(B, T)"}
+
     def __init__(self, num_heads=4, num_context=0, keep=None, dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         if keep is not None:

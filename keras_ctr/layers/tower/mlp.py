@@ -24,6 +24,8 @@ class MLP(Layer):
         `(B, hidden_units[-1])`.
     """
 
+    takes = {"x": "(B, K) or (B, F, D)"}
+
     def __init__(self, hidden_units, activation="relu", dropout=0.0, batch_norm=False, **kwargs):
         super().__init__(**kwargs)
         require_widths(hidden_units=hidden_units)

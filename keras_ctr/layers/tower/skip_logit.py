@@ -22,6 +22,8 @@ class SkipLogit(Layer):
         Liu et al., Skip Meta Logit, arXiv 2210.10725: Skip Logit (known from a summary).
     """
 
+    takes = {"hidden": "(B, D_i)"}
+
     def __init__(self, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
 

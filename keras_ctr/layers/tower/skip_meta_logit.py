@@ -44,6 +44,8 @@ class SkipMetaLogit(Layer):
         Liu et al., Skip Meta Logit, arXiv 2210.10725.
     """
 
+    takes = {"x": "(B, K) or (B, F, D)"}
+
     def __init__(
         self,
         hidden_units,
