@@ -79,6 +79,10 @@ def test_residual(name):
     run(make, "tokens")
 
 
+def symbol(array):
+    return keras.KerasTensor(array.shape, str(array.dtype))
+
+
 ANY = {"Dice", "MetaTanhNormalization", "SeeDNorm"}  # `(..., D)`
 
 
@@ -95,15 +99,14 @@ def test_a_wrong_rank_is_refused(name, symbolic):
         assert list(layer.takes) == taken[: len(layer.takes)]
         further = {key: further[key] for key in further if key in layer.takes}
     flat = keras.tree.flatten((x, further))
+    stand_in, stand_ins = keras.tree.map_structure(symbol, (x, further))
     for build in (True, False):
         for at in range(len(flat)):
             wrong = [*flat[:at], flat[at][None, None, None], *flat[at + 1 :]]
             wrong, others = keras.tree.pack_sequence_as((x, further), wrong)
             if symbolic:
-                wrong, others = keras.tree.map_structure(
-                    lambda a: keras.KerasTensor(a.shape, str(a.dtype)), (wrong, others)
-                )
+                wrong, others = keras.tree.map_structure(symbol, (wrong, others))
             with pytest.raises(ValueError, match=rf"{name} takes `\w+` of shape `\(B, "):
                 layer(wrong, **others)
         if build:
-            layer(x, **further)
+            layer(stand_in, **stand_ins)

@@ -18,6 +18,8 @@ Each of them defines:
   `function(table, state, *numbers)`, in place, chunk by chunk;
 - `traceable(layer)`: the layer's call as it can be traced for the dtypes of its outputs;
 - `RowTrainer`: the training step;
+- `SHAPES_ARE_STATIC`: whether a step knows no shape that depends on ids, also where XLA does not
+  compile it;
 - `DENSE_UP_TO`: rows up to which a table is trained densely, where that is the faster way.
 """
 
@@ -37,6 +39,7 @@ else:
 
 DENSE_UP_TO = _module.DENSE_UP_TO
 RowTrainer = _module.RowTrainer
+SHAPES_ARE_STATIC = _module.SHAPES_ARE_STATIC
 distinct = _module.distinct
 read_rows = _module.read_rows
 settler = _module.settler

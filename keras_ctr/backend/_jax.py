@@ -9,6 +9,7 @@ import keras
 from keras_ctr.backend import internals
 
 DENSE_UP_TO = 200_000  # rows; where `rows` and `dense` cross in tests/bench/tables.py, on 2 cores
+SHAPES_ARE_STATIC = True  # gradients are traced
 CHUNK = 1 << 16  # rows settled at a time
 PART = 1 << 13  # rows read or updated at a time
 

@@ -6,6 +6,7 @@ import torch
 from keras_ctr.backend import internals
 
 DENSE_UP_TO = 50_000  # rows; where `rows` and `dense` cross in tests/bench/tables.py, on 2 cores
+SHAPES_ARE_STATIC = False
 CHUNK = 1 << 16  # rows settled at a time
 
 

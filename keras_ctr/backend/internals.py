@@ -4,6 +4,7 @@ from keras.src.backend import AutocastScope, compute_output_spec
 
 NAMES = {  # of `keras.Model`
     "_compute_loss": "the loss as Keras's own steps compute it",
+    "_inbound_nodes": "the symbolic calls of a layer, by whose numbers a functional model is saved",
     "_flatten_layers": "a layer and all inside it",
     "_layers": "the layers that a layer holds",
     "_loss_tracker": "the metric that averages the loss",
@@ -36,6 +37,11 @@ def traced(function, dtype, args, kwargs):
     """
     with AutocastScope(dtype):
         return compute_output_spec(function, *args, **kwargs)
+
+
+def forget_symbolic_calls(layer):
+    """Leaves a layer as if it had not been called on symbolic tensors."""
+    layer._inbound_nodes.clear()
 
 
 def all_layers(model):

@@ -51,6 +51,20 @@ class Layer(Checked, keras.layers.Layer):
             f"{tuple(shape)}"
         )
 
+    def quantize(self, mode=None, type_check=True, config=None):
+        """Raises `NotImplementedError`: there is no quantized form of these layers."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no quantized form: keras_ctr computes in the dtype policy, "
+            f"such as 'mixed_bfloat16'. Received: mode={mode!r}"
+        )
+
+    def enable_lora(self, rank, **kwargs):
+        """Raises `NotImplementedError`: there is no low-rank adaptation of these layers."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no low-rank adaptation (LoRA) in keras_ctr: to fine-tune a "
+            f"part of a model, set `trainable = False` on the others. Received: rank={rank!r}"
+        )
+
     def compute_output_spec(self, *args, **kwargs):
         """Returns shapes and dtypes of the outputs as the call itself has them.
 

@@ -41,7 +41,7 @@ class Paced(keras.callbacks.CallbackList):
         own = (keras.callbacks.ProgbarLogger, keras.callbacks.History, StopWhenFailed)
         others = [c for c in self.callbacks if not isinstance(c, own)]
         self._every_step = any(
-            getattr(type(c), method) is not getattr(keras.callbacks.Callback, method)
+            _of(c, method) is not getattr(keras.callbacks.Callback, method)
             for c in others
             for method in ("on_batch_end", "on_train_batch_end")
         )
@@ -52,6 +52,11 @@ class Paced(keras.callbacks.CallbackList):
         if self._every_step or now - self._looked >= PACE:
             super().on_train_batch_end(batch, logs)
             self._looked = time.monotonic()
+
+
+def _of(callback, method):
+    """The function behind a method, which may be the object's own, as in `LambdaCallback`."""
+    return getattr(getattr(callback, method), "__func__", None)
 
 
 def callbacks_of(given, x, batch_size, **kwargs):

@@ -50,12 +50,14 @@ class Table:
         layer: the built `FeatureEmbedding`.
         rule: a `TableOptimizer`.
         l2: `λ` of `(λ/2)·‖w‖²` of rows, whose decay in skipped steps is made up for.
+        number: which of the model's embeddings the layer is, by which a saved state is found.
     """
 
-    def __init__(self, layer, rule, l2=0.0):
+    def __init__(self, layer, rule, l2=0.0, number=0):
         self.layer = layer
         self.rule = rule
         self.l2 = l2
+        self.number = number
         self.weight = layer.table
         self.penalties = None
         self._settler = None  # made once: it is compiled

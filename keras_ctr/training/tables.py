@@ -57,9 +57,7 @@ class Tables:
         if not self.tables:
             return {}
         found = {
-            f"state_{at}": table.state
-            for at, table in enumerate(self.tables)
-            if table.state is not None
+            f"state_{table.number}": table.state for table in self.tables if table.state is not None
         }
         return {"settled": self.step_settled, **found}
 
@@ -231,11 +229,17 @@ def _shrink(power, limit):
     return ops.minimum(1.0, limit * ops.rsqrt(ops.maximum(power, 1e-30)))
 
 
+def has_trained_table(layer):
+    """Whether a `FeatureEmbedding` has a table, and that is not frozen by `trainable = False`."""
+    table = getattr(layer, "table", None)
+    return any(table is weight for weight in layer.trainable_weights)
+
+
 def tables_of(layers, optimizer, choice, l2, static):
     """Returns the `Tables` of the layers that are to be trained by rows.
 
     Args:
-        layers: built `FeatureEmbedding`s.
+        layers: built `FeatureEmbedding`s; frozen ones are left out.
         optimizer: the model's.
         choice: `table_optimizer` of `CTRModel.compile`.
         l2: `table_l2` of it.
@@ -244,7 +248,8 @@ def tables_of(layers, optimizer, choice, l2, static):
     Raises:
         ValueError: the optimizer has no row form; or tables of bfloat16 are to be trained densely.
     """
-    layers = [layer for layer in layers if getattr(layer, "table", None) is not None]
+    number = {layer: at for at, layer in enumerate(layers)}
+    layers = [layer for layer in layers if has_trained_table(layer)]
     narrow = [layer for layer in layers if layer.table.dtype != "float32"]
     if choice == "auto":
         layers = [
@@ -273,4 +278,4 @@ def tables_of(layers, optimizer, choice, l2, static):
             "`table_optimizer='dense'`, with which every step rewrites whole tables. "
             f"Received: a table of {max(layer.table.shape[0] for layer in layers):,} rows."
         )
-    return Tables([Table(layer, rule, l2) for layer in layers], optimizer, static)
+    return Tables([Table(layer, rule, l2, number[layer]) for layer in layers], optimizer, static)

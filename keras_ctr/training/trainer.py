@@ -16,7 +16,7 @@ from keras_ctr.training import rules
 from keras_ctr.training.guard import Guard
 from keras_ctr.training.predictions import collect
 from keras_ctr.training.progress import StopNow, callbacks_of
-from keras_ctr.training.tables import CHOICES, tables_of
+from keras_ctr.training.tables import CHOICES, has_trained_table, tables_of
 
 
 class Trainer(backend.RowTrainer, keras.Model):
@@ -102,7 +102,7 @@ class Trainer(backend.RowTrainer, keras.Model):
             if self._counts is None:
                 raise ValueError("`batch_l2` needs the counts of ids that `fit` makes: call `fit`.")
             for layer, counts in zip(self.embeddings, self._counts, strict=True):
-                if layer.offsets and self._dense([layer.table]):
+                if layer.offsets and layer.trainable and self._dense([layer.table]):
                     loss = loss + self.batch_l2 / 2 * layer.row_penalty(x, counts)
         return loss
 
@@ -132,11 +132,20 @@ class Trainer(backend.RowTrainer, keras.Model):
                 self.optimizer,
                 self.table_optimizer,
                 self.table_l2,
-                static=self.jit_compile,
+                static=self.jit_compile or backend.SHAPES_ARE_STATIC,
             )
+            self._frozen = self._frozen_tables()
             self.guard = Guard(self.schema)
             if self.optimizer is not None and not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
+        elif self.compiled and self._frozen != self._frozen_tables():
+            raise ValueError(
+                "A table has been frozen or thawed (`trainable`) since `compile`: call `compile` "
+                "again, which says anew what is trained."
+            )
+
+    def _frozen_tables(self):
+        return [not has_trained_table(layer) for layer in self.embeddings]
 
     def _dense(self, variables):
         """Those of the variables that are not tables trained by rows."""

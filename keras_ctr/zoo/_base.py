@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_ctr._checks import require_choice
 from keras_ctr._config import Checked, arguments
-from keras_ctr.backend.internals import layers_of
+from keras_ctr.backend.internals import forget_symbolic_calls, layers_of
 from keras_ctr.features import Encoder, Schema
 from keras_ctr.features.batches import check_arrays
 from keras_ctr.layers import TOWER_ARGUMENTS, FeatureEmbedding
@@ -101,6 +101,7 @@ class CTRModel(Checked, Trainer):
             # A model inside first: Keras would try to build it on made-up ids, out of range.
             for model in (*layers_of(self, CTRModel), self):
                 model(symbolic_batch(schema))
+                forget_symbolic_calls(model)
             require_uncalled(self, fresh)
         elif schema != self.schema:
             raise ValueError(
@@ -249,6 +250,13 @@ class CTRModel(Checked, Trainer):
         """Keras's `save`."""
         self.settle()
         super().save(filepath, overwrite=overwrite, **kwargs)
+
+    def quantize(self, mode=None, config=None, **kwargs):
+        """Raises `NotImplementedError`: only parts would be quantized, the tables not."""
+        raise NotImplementedError(
+            "Models of keras_ctr are not quantized: their size is that of the tables, for which "
+            f"there is `adapt(..., table_dtype='bfloat16')`. Received: mode={mode!r}"
+        )
 
     def load_own_variables(self, store):
         """The inverse of `save_own_variables`. Called by Keras, before it loads the parts."""

@@ -82,7 +82,8 @@ class InterestEvolution(Layer):
         others, there = ops.roll(events, -1, axis=0), ops.roll(mask, -1, axis=0)
         others = ops.where(there[..., None], others, others[:, -1:])[:, 1:]
         known = ops.logical_and(steps, there[:, -1:])
-        known = ops.logical_and(known, ops.shape(events)[0] > 1)
+        rows = ops.sum(ops.ones_like(mask[:, 0], dtype="int32"))  # which torch.compile can trace
+        known = ops.logical_and(known, rows > 1)
         loss = _softplus(-self._told(interests, events[:, 1:]), steps)
         loss = loss + _softplus(self._told(interests, others), known)
         count = ops.sum(ops.cast(steps, "float32"), axis=1)
