@@ -55,8 +55,11 @@ class Files(Source):
         cut = {name: getattr(self, name) for name in ("valid", "test") if name not in self._paths}
         missing, rows = [name for name in cut if cut[name]], 0
         ends = np.cumsum([cut.get("test", 0), cut.get("valid", 0)])
+        numbers = self.numbers()
+        if reader.on_bad_rows == "error":  # all wrong labels are looked at before one is named
+            numbers.remove(self._schema.label)
         for split, path in self._paths.items():
-            for frame in reader.table(path, self._schema.columns, self.numbers()):
+            for frame in reader.table(path, self._schema.columns, numbers):
                 if split != "train" or not any(cut.values()):
                     yield split, frame
                     continue

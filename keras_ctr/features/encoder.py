@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_ctr._checks import unknown
-from keras_ctr.features.frames import as_polars
+from keras_ctr.features.frames import as_polars, is_frame
 from keras_ctr.features.histories import events, right_aligned
 from keras_ctr.features.learners import Scale, learner
 from keras_ctr.features.schema import Schema
@@ -105,7 +105,7 @@ class Encoder:
         if self._fitted is not None:
             raise ValueError("The encoder is fitted already, and never changes. Make a new one.")
         start, seen = first_row, 0
-        whole = hasattr(frames, "columns") or isinstance(frames, dict)
+        whole = is_frame(frames)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for frame in [frames] if whole else frames:
                 frame = as_polars(frame)

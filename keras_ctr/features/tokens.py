@@ -20,13 +20,19 @@ def tokens(column, name):
     import polars as pl
 
     dtype = column.dtype
-    if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Duration):
         raise ValueError(
             f"Column {name!r} must hold single values (text, integers, booleans, floats, dates). "
-            f"Received: {dtype}"
+            f"Received: {kind_of(column)}"
         )
     if dtype.is_float():
         column = column.fill_nan(None)
+        infinite = column.is_infinite()
+        if infinite.any():
+            raise ValueError(
+                f"Column {name!r} must be finite, or hold text. Received: infinite numbers in "
+                f"{infinite.sum()} rows"
+            )
         whole = (column == column.floor()) & (column.abs() < 2.0**63)
         if whole.all():
             return column.cast(pl.Int64).cast(pl.String)
@@ -37,6 +43,20 @@ def tokens(column, name):
         return column.cast(pl.String)
     empty = column == ""
     return column.set(empty, None) if empty.any() else column
+
+
+def kind_of(column):
+    """What a polars series holds, and for kinds that people meet, what to do about it."""
+    import polars as pl
+
+    if column.dtype == pl.Binary:
+        return "bytes: decode them to text, or leave the column out"
+    if column.dtype == pl.Duration:
+        return "durations: give them as numbers, such as seconds"
+    if column.dtype == pl.Object:
+        first = column.filter(column.is_not_null())
+        return f"Python objects, such as a {type(first[0]).__name__}" if len(first) else "objects"
+    return str(column.dtype)
 
 
 def plain(texts):
@@ -71,7 +91,7 @@ def numbers(column, name, row):
     if dtype == pl.String:
         text = column.str.strip_chars()
         text = text.set(text == "", None)
-        values = text.cast(pl.Float64, strict=False)
+        values = spelled(text)
         wrong = (values.is_null() & text.is_not_null()).arg_true()
         if len(wrong):
             raise ValueError(
@@ -81,7 +101,7 @@ def numbers(column, name, row):
     elif dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
         values = column.cast(pl.Float64)
     else:
-        raise ValueError(f"Column {name!r} must hold numbers. Received: {dtype}")
+        raise ValueError(f"Column {name!r} must hold numbers. Received: {kind_of(column)}")
     values = values.fill_null(float("nan")).to_numpy()
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
@@ -92,21 +112,75 @@ def numbers(column, name, row):
     return values
 
 
+def spelled(text):
+    """Returns a text series as float64: numbers, "true" and "false" in any case; else null."""
+    import polars as pl
+
+    values = text.cast(pl.Float64, strict=False)
+    other = values.is_null() & text.is_not_null()
+    if other.any():
+        truth = text.str.to_lowercase().replace_strict(
+            {"true": 1.0, "false": 0.0}, default=None, return_dtype=pl.Float64
+        )
+        values = values.zip_with(~other, truth)
+    return values
+
+
 def labels(column, name, row):
-    """Returns labels as `(n, 1)` float32. Args as for `numbers`.
+    """Returns labels as `(n, 1)` float32: 0 and 1, or false and true. Args as for `numbers`.
 
     Raises:
-        ValueError: a label other than 0 or 1 (or none at all): how many, and the first row.
+        ValueError: another label (or none at all): how many, the first row, and what to write.
     """
-    found = numbers(column, name, row)
+    import polars as pl
+
+    if column.dtype == pl.String or column.dtype.is_numeric() or column.dtype == pl.Boolean:
+        text = column.cast(pl.String).str.strip_chars()
+        found = spelled(text) if column.dtype == pl.String else column.cast(pl.Float64)
+    elif column.dtype in (pl.Categorical, pl.Enum):
+        return labels(column.cast(pl.String), name, row)
+    else:
+        raise ValueError(f"The label {name!r} must be 0 or 1. Received: {kind_of(column)}")
+    found = found.fill_null(float("nan")).to_numpy()
     wrong = np.flatnonzero((found != 0) & (found != 1))
     if len(wrong):
-        value = "no value" if np.isnan(found[wrong[0]]) else f"{found[wrong[0]]:.15g}"
+        missing = (text.is_null() | (text == "") | (text == "NaN")).to_numpy()
+        first = found[wrong[0]]
+        value = f"{first:.15g}" if np.isfinite(first) else repr(text[int(wrong[0])])
+        value = "no value" if missing[wrong[0]] else value
         raise ValueError(
             f"The label {name!r} must be 0 or 1. Received: {len(wrong)} of {len(found)} rows with "
-            f"another value, the first {value} at row {row(wrong[0])}"
+            f"another value, the first {value} at row {row(wrong[0])}. "
+            + _advice(text.filter(~missing), name, missing[wrong].all())
         )
     return found.astype("float32")[:, None]
+
+
+CLICKED = ("yes", "y", "t", "click", "clicked", "positive", "pos", "+1")  # of two values, the 1
+
+
+def _advice(texts, name, only_missing):
+    """What to write so that a column is a label."""
+    if only_missing:
+        return f"Leave out the rows without a label: df.dropna(subset=[{name!r}])."
+    values = sorted(plain(texts.unique()).unique().to_list(), key=_by_size)
+    if len(values) == 2:
+        one = next((v for v in values if v.lower() in CLICKED), values[1])
+        one = one if _is_number(one) else repr(one)
+        return f"Write, for instance: df[{name!r}] = (df[{name!r}] == {one}).astype(int)."
+    return f"Write, for instance: df[{name!r}] = (df[{name!r}] > 0).astype(int), as it is meant."
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _by_size(text):
+    return (0, float(text), "") if _is_number(text) else (1, 0.0, text)
 
 
 def texts_of(feature, column, name, row, fill):

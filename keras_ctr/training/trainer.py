@@ -2,6 +2,7 @@
 
 import math
 import types
+import warnings
 
 import keras
 import numpy as np
@@ -10,11 +11,12 @@ from keras import ops
 from keras_ctr import backend
 from keras_ctr import metrics as ctr_metrics
 from keras_ctr._checks import require_not_negative
+from keras_ctr.features.frames import is_raw
 from keras_ctr.losses import LogLoss
 from keras_ctr.optimizers import portable
 from keras_ctr.training import rules
 from keras_ctr.training.guard import Guard
-from keras_ctr.training.predictions import collect
+from keras_ctr.training.predictions import BATCH_SIZE, collect, in_stored_order
 from keras_ctr.training.progress import StopNow, callbacks_of
 from keras_ctr.training.tables import CHOICES, has_trained_table, tables_of
 
@@ -22,8 +24,9 @@ from keras_ctr.training.tables import CHOICES, has_trained_table, tables_of
 class Trainer(backend.RowTrainer, keras.Model):
     """A Keras model whose large tables are trained by rows, and which is evaluated exactly.
 
-    A subclass has `embeddings`, its `FeatureEmbedding` layers, `schema`, and `admit`, which turns
-    what users give into what the model takes. What else its loss holds is `auxiliary_loss`.
+    A subclass has `embeddings`, its `FeatureEmbedding` layers, `schema`, `admit`, which turns what
+    users give into what the model takes, and `encoded`, which does so with raw values. What else
+    its loss holds is `auxiliary_loss`.
     """
 
     def __init__(self, **kwargs):
@@ -33,6 +36,7 @@ class Trainer(backend.RowTrainer, keras.Model):
         self.tables = None
         self.guard = None
         self.batch_l2 = 0.0
+        self._fitting = self._warned = False
 
     def compile(
         self,
@@ -219,6 +223,7 @@ class Trainer(backend.RowTrainer, keras.Model):
         given = kwargs.pop("callbacks", None)
         callbacks = callbacks_of(given, x, batch_size, epochs=epochs, model=self, **kwargs)
         self.guard.reset()
+        self._fitting = True
         try:
             history = super().fit(
                 x,
@@ -232,6 +237,8 @@ class Trainer(backend.RowTrainer, keras.Model):
         except StopNow:
             self.guard.raise_if_failed(self)
             raise
+        finally:
+            self._fitting = self._warned = False
         self.settle()
         return history
 
@@ -243,6 +250,28 @@ class Trainer(backend.RowTrainer, keras.Model):
         logs = super().train_on_batch(x, y, **kwargs)
         self.guard.raise_if_failed(self)
         return logs
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Keras's `predict`; `x` may also be raw values.
+
+        Args:
+            x: raw values as a data frame (pandas, polars, Arrow), a dict of columns or a list of
+                dicts, one per row; or whatever `fit` takes.
+            batch_size, verbose, steps, callbacks: Keras's.
+
+        Returns:
+            Click probabilities `(N, 1)`, float32; `(0, 1)` for no rows. Those of a data set are in
+            the order of its `labels`, also where its batches are shuffled for training.
+        """
+        x = in_stored_order(self.admit(x))
+        self.settle()
+        if isinstance(x, dict):
+            if not len(next(iter(x.values()))):
+                return np.zeros((0, 1), "float32")
+            batch_size = batch_size or BATCH_SIZE
+        return super().predict(
+            x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
+        )
 
     def evaluate(
         self,
@@ -259,14 +288,20 @@ class Trainer(backend.RowTrainer, keras.Model):
         """Predicts every row once, then computes loss and metrics once, over all rows.
 
         Args, and what is returned, are Keras's: a dict `{"loss": …, "auc": …, "logloss": …}` with
-        `return_dict=True`, otherwise a list in that order.
+        `return_dict=True`, otherwise a list in that order. `x` may also be raw values with their
+        label, as `predict` takes them.
         """
+        groups = None
+        if y is None and self.schema is not None and is_raw(x, self.schema):
+            x, y, groups = self._labelled(x)
+        if y is not None and not len(y):
+            raise ValueError("Evaluation needs rows. Received: none")
         within_fit = isinstance(callbacks, keras.callbacks.CallbackList)
         if not within_fit:
             callbacks = keras.callbacks.CallbackList(callbacks, model=self)
         callbacks.on_test_begin()
         self.settle()
-        labels, probabilities, weights, groups = collect(
+        labels, probabilities, weights, found = collect(
             super().predict,
             self.admit(x),
             y,
@@ -275,12 +310,15 @@ class Trainer(backend.RowTrainer, keras.Model):
             steps=steps,
             verbose=0 if within_fit else verbose,
         )
+        groups = found if groups is None else groups
         loss = self.compute_loss(
             y=ops.convert_to_tensor(labels),
             y_pred=ops.convert_to_tensor(probabilities),
             sample_weight=None if weights is None else ops.convert_to_tensor(weights),
             training=False,
         )
+        if len(labels) and (labels == labels[0]).all():
+            self._warn_of_one_class(labels)
         self.reset_metrics()
         logs = {**self.compute_metrics(None, labels, probabilities, weights), "loss": loss}
         logs = {key: float(ops.convert_to_numpy(value)) for key, value in logs.items()}
@@ -292,6 +330,25 @@ class Trainer(backend.RowTrainer, keras.Model):
         if verbose and not within_fit:
             print(" - ".join(f"{key}: {value:.5f}" for key, value in logs.items()))
         return logs if return_dict else list(logs.values())
+
+    def _labelled(self, x):
+        """Raw values as packed arrays, labels and groups."""
+        arrays = self.encoded(x)
+        if "label" not in arrays:
+            raise ValueError(f"To evaluate, the label {self.schema.label!r} must be there.")
+        packed = {key: arrays[key] for key in self.schema.shapes()}
+        return packed, arrays["label"], arrays.get("group")
+
+    def _warn_of_one_class(self, labels):
+        """Once per `fit`, or for each `evaluate` outside of one."""
+        if not self._warned:
+            warnings.warn(
+                f"All {len(labels)} labels of the data to evaluate on are {labels[0, 0]:g}: "
+                "metrics that compare clicks with others, such as the AUC, are nan. A larger part, "
+                "or a split that keeps the share of clicks, has both.",
+                stacklevel=3,
+            )
+            self._warned = self._fitting
 
     # Saving
 

@@ -11,9 +11,9 @@ from keras_ctr._config import Checked, arguments
 from keras_ctr.backend.internals import forget_symbolic_calls, layers_of
 from keras_ctr.features import Encoder, Schema
 from keras_ctr.features.batches import check_arrays
+from keras_ctr.features.frames import is_raw
 from keras_ctr.layers import TOWER_ARGUMENTS, FeatureEmbedding
 from keras_ctr.layers.schema_layer import SchemaLayer
-from keras_ctr.training.predictions import BATCH_SIZE, in_stored_order
 from keras_ctr.training.trainer import Trainer
 from keras_ctr.zoo._files import read_moved, without_parts
 from keras_ctr.zoo._patterns import patterns, require_alternatives, require_uncalled
@@ -145,17 +145,21 @@ class CTRModel(Checked, Trainer):
                 "This model does not know its columns yet: call `model.adapt(dataset_or_schema)` "
                 "first. (A data set of `keras_ctr.datasets` brings its schema along.)"
             )
-        if hasattr(x, "columns"):  # a pandas or polars data frame of raw values
-            if self.encoder is None:
-                raise ValueError(
-                    "Only a model that was adapted to a data set has the encoder that reads a "
-                    "data frame. Give packed arrays instead."
-                )
-            arrays = self.encoder.encode(x, label=False)
+        if is_raw(x, self.schema):
+            arrays = self.encoded(x, label=False)
             return {key: arrays[key] for key in self.schema.shapes()}
         if isinstance(x, dict):
             check_arrays(x, self.schema)
         return x
+
+    def encoded(self, x, label=True):
+        """Raw values as packed arrays, with `"label"` and `"group"` where they are there."""
+        if self.encoder is None:
+            raise ValueError(
+                "Only a model that was adapted to a data set has the encoder that reads raw "
+                f"values. Give packed arrays instead, a dict of {sorted(self.schema.shapes())}."
+            )
+        return self.encoder.encode(x, label)
 
     # Training and evaluation
 
@@ -181,21 +185,6 @@ class CTRModel(Checked, Trainer):
         elif validation_data is not None:
             validation_data = self.admit(validation_data)
         return super().fit(x, y, batch_size, epochs, validation_data=validation_data, **kwargs)
-
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
-        """Keras's `predict`; `x` may also be a data frame of raw values.
-
-        Returns:
-            Click probabilities `(N, 1)`, float32. Those of a data set are in the order of its
-            `labels`, also where its batches are shuffled for training.
-        """
-        x = in_stored_order(self.admit(x))
-        self.settle()
-        if isinstance(x, dict):
-            batch_size = batch_size or BATCH_SIZE
-        return super().predict(
-            x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks
-        )
 
     # Looking inside
 

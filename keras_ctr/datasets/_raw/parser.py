@@ -5,6 +5,8 @@ import csv
 import numpy as np
 import polars as pl
 
+from keras_ctr.features.tokens import spelled
+
 
 class Parser:
     """Turns a block of whole lines into a frame."""
@@ -22,18 +24,22 @@ class Parser:
         if not block:
             return pl.DataFrame()
         if _is_utf8(block) and self._regular(block):
-            types = {c: pl.Float64 if c in self.numbers else pl.String for c in self.columns}
             try:
-                return pl.read_csv(
-                    block,
-                    has_header=False,
-                    schema=types,
-                    separator=self.separator,
-                    quote_char='"' if self.quoted else None,
-                )
+                return self._read(block, self.numbers)
             except pl.exceptions.ComputeError:
-                pass  # text among the numbers: find the row
+                frame, wrong = self._with_numbers(self._read(block, ()))
+                if not wrong:  # TRUE and FALSE among the numbers
+                    return frame
         return self._row_by_row(block, first_line)
+
+    def _read(self, block, numbers):
+        return pl.read_csv(
+            block,
+            has_header=False,
+            schema={c: pl.Float64 if c in numbers else pl.String for c in self.columns},
+            separator=self.separator,
+            quote_char='"' if self.quoted else None,
+        )
 
     def _regular(self, block):
         """Whether every line has the right number of fields (and quotes only around fields)."""
@@ -66,7 +72,14 @@ class Parser:
                 self.refuse(self.path, line, f"bytes that are no {self.encoding} text")
         frame = pl.DataFrame(rows, schema=dict.fromkeys(self.columns, pl.String), orient="row")
         frame = frame.with_columns(pl.all().replace("", None))
-        return self._with_numbers(frame, lines)
+        frame, wrong = self._with_numbers(frame)
+        for at in sorted(wrong):
+            name, value = wrong[at]
+            reason = f"column {name!r} must hold numbers, not {value!r}"
+            self.refuse(self.path, lines[at], reason)
+        if not wrong:
+            return frame
+        return frame.filter(~pl.int_range(len(frame), eager=True).is_in(list(wrong)))
 
     def _plain_rows(self, lines, first_line):
         """Yields `(line number, fields)`; blank lines are no rows, unless a row is one field."""
@@ -104,23 +117,18 @@ class Parser:
         reason = f"a row must have {len(self.columns)} fields, not {len(row)}"
         self.refuse(self.path, line, reason)
 
-    def _with_numbers(self, frame, lines):
+    def _with_numbers(self, frame):
+        """Returns a frame of text with its numbers, and `{row: (column, text that is none)}`."""
         wrong = {}
         for name in self.columns:
             if name not in self.numbers:
                 continue
             text = frame[name].str.strip_chars().replace("", None)
-            number = text.cast(pl.Float64, strict=False)
+            number = spelled(text)
             for at in (number.is_null() & text.is_not_null()).arg_true():
                 wrong.setdefault(at, (name, text[at]))
             frame = frame.with_columns(number)
-        for at in sorted(wrong):
-            name, value = wrong[at]
-            reason = f"column {name!r} must hold numbers, not {value!r}"
-            self.refuse(self.path, lines[at], reason)
-        if not wrong:
-            return frame
-        return frame.filter(~pl.int_range(len(frame), eager=True).is_in(list(wrong)))
+        return frame, wrong
 
 
 def _is_utf8(block):
