@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import keras_ctr
-from keras_ctr import datasets
+from keras_ctr import _contents, datasets
 from keras_ctr._checks import unknown
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Click-through-rate models for Keras 3. The backend is chosen by KERAS_BACKEND.",
 )
-console = Console()
+console = Console(markup=False)  # what is printed may hold brackets
 
 # Keras loads its backend on import, which takes seconds: commands that need none stay quick by
 # importing `keras` and the zoo inside.
@@ -46,18 +46,16 @@ def list_models(
     as_json: Json = False,
 ):
     """Lists the models of the zoo, the data sets and the studies."""
-    from keras_ctr.experiments import studies
-
-    models = [keras_ctr.zoo.info(name) for name in keras_ctr.zoo.names(group)]
+    names = {"datasets": datasets.names(), "studies": _contents.studies()}
     if as_json:
-        names = {"datasets": datasets.names(), "studies": studies.names()}
+        models = [keras_ctr.zoo.info(name) for name in keras_ctr.zoo.names(group)]
         return _print_json({"models": models, **names})
     table = Table("model", "idea", title="Models")
-    for model in models:
-        table.add_row(model["name"], model["summary"])
+    for name, summary in _contents.models(group).items():
+        table.add_row(name, summary)
     console.print(table)
     console.print("Data sets: " + ", ".join(datasets.names()))
-    console.print("Studies: " + ", ".join(studies.names()))
+    console.print("Studies: " + ", ".join(names["studies"]))
 
 
 @app.command()
@@ -83,7 +81,8 @@ def info(
     found["flops"] = {"total": flops.total, **dataclasses.asdict(flops)}
     if as_json:
         return _print_json(found)
-    console.print(f"[bold]{found['name']}[/bold]  {found['class']}")
+    console.print(found["name"], style="bold", end="  ")
+    console.print(found["class"])
     console.print(found["summary"] + "\n")
     table = Table("argument", "default")
     for name, default in found["arguments"].items():
@@ -101,7 +100,7 @@ def prepare(
     root: Root = None,
     label: Label = None,
     out: Annotated[str | None, typer.Option(help="Folder to write; default: the cache.")] = None,
-    on_bad_rows: Annotated[str, typer.Option(help="error or skip")] = "error",
+    on_bad_rows: Annotated[str, typer.Option(help="At a malformed row: error or skip.")] = "error",
     option: Options = None,
     as_json: Json = False,
 ):
@@ -121,7 +120,7 @@ def train(
         str, typer.Option(help="How to train: a name of keras_ctr.recipes.")
     ] = "quick",
     config: Annotated[
-        str | None, typer.Option(help="TOML file: recipe, epochs, [model], [changes].")
+        str | None, typer.Option(help=r"TOML file: recipe, epochs, \[model], \[changes].")
     ] = None,
     arguments: Arguments = None,
     option: Options = None,
@@ -172,25 +171,27 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A .keras file.")],
     data: Data,
     root: Root = None,
-    split: Annotated[str, typer.Option(help="train, valid or test")] = "test",
+    split: Annotated[str, typer.Option(help="Of a data set: train, valid or test.")] = "test",
     option: Options = None,
     as_json: Json = False,
 ):
-    """Evaluates a saved model on a split of a data set, or on a file of raw rows with labels."""
+    """Evaluates a saved model on a split of a data set, or on all rows of a raw file with labels."""
     net = keras_ctr.zoo.load(model)
     if data in datasets.names() or pathlib.Path(data).is_dir():
         if split not in ("train", "valid", "test"):
             raise unknown("split", split, ("train", "valid", "test"))
         parts = datasets.load(data, root, **_assignments(option))
         rows = parts[("train", "valid", "test").index(split)]
+        count, part = rows.num_rows, f"the {split} split"
         result = net.evaluate(rows, return_dict=True, verbose=0)
     else:
         arrays = _encoded(net, data)
         if "label" not in arrays:
             raise ValueError(f"Evaluation needs the label column {net.schema.label!r} in {data}.")
         batch = {key: arrays[key] for key in net.schema.shapes()}
+        count, part = len(arrays["label"]), f"all of {pathlib.Path(data).name}"
         result = net.evaluate(batch, arrays["label"], return_dict=True, verbose=0)
-    _show(_rounded(result, result), as_json)
+    _show({**_rounded(result, result), "rows": count, "part": part}, as_json)
 
 
 @app.command()
@@ -341,7 +342,9 @@ def main():
     try:
         app()
     except (ValueError, OSError, ImportError) as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        stderr = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        stderr.print("error:", style="red", end=" ")
+        stderr.print(error)
         sys.exit(2)
 
 

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import keras_ctr
-from keras_ctr import cli, studies
+from keras_ctr import _contents, cli, studies
 
 pytestmark = pytest.mark.once
 
@@ -36,8 +36,8 @@ def clicks(tmp_path):
     return path
 
 
-def run(*arguments):
-    done = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+def run(*arguments, **how):
+    done = CliRunner().invoke(cli.app, [str(argument) for argument in arguments], **how)
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -87,7 +87,9 @@ def test_prepare_train_evaluate_predict(clicks, tmp_path):
     found = json.loads(run("evaluate", model, "--data", folder, "--json"))
     assert found["auc"] == pytest.approx(row["auc"], abs=1e-6)
     everything = json.loads(run("evaluate", model, "--data", clicks, "--json"))
-    assert set(everything) == {"loss", "auc", "logloss"}
+    assert set(everything) == {"loss", "auc", "logloss", "rows", "part"}
+    assert everything["rows"] == 2000 and everything["part"] == "all of clicks.csv"
+    assert 150 < found["rows"] < 250 and found["part"] == "the test split"
 
     run("predict", model, clicks, "--output", tmp_path / "out.parquet")
     p = pl.read_parquet(tmp_path / "out.parquet")["probability"].to_numpy()
@@ -163,3 +165,85 @@ def test_mistakes_are_one_line(arguments, message):
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr and message in " ".join(done.stderr.split())
+
+
+COMMANDS = ["list", "info", "prepare", "train", "study", "evaluate", "predict", "demo"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_printed_as_it_is_written(command):
+    """Brackets, say, are no markup."""
+    printed = " ".join(run(command, "--help", env={"COLUMNS": "400"}).split())
+    [found] = [
+        c for c in cli.app.registered_commands if (c.name or c.callback.__name__) in names(command)
+    ]
+    helps = [
+        note.help
+        for hint in found.callback.__annotations__.values()
+        for note in getattr(hint, "__metadata__", ())
+    ]
+    for text in filter(None, helps):
+        assert text.replace("\\[", "[") in printed
+    if command == "train":
+        assert "recipe, epochs, [model], [changes]." in printed
+
+
+def names(command):
+    return {command, "list_models"} if command == "list" else {command}
+
+
+def test_errors_are_printed_as_they_are(clicks):
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_ctr.cli", "prepare", "no[model]file.csv", "--label", "click"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and "no[model]file.csv" in done.stderr
+
+
+LIGHT = {
+    "list": ["list"],
+    "info --help": ["info", "--help"],
+    "prepare": ["prepare", "clicks.csv", "--label", "click", "--out", "out"],
+}
+
+
+@pytest.mark.parametrize("arguments", LIGHT.values(), ids=LIGHT)
+def test_what_needs_no_backend_imports_none(arguments, clicks):
+    code = (
+        "import sys; from keras_ctr import cli; sys.argv = ['keras-ctr', *sys.argv[1:]]\n"
+        "try: cli.app()\n"
+        "finally: print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=clicks.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_lists_without_imports_are_those_of_the_packages():
+    assert _contents.models() == {
+        name: keras_ctr.zoo.info(name)["summary"] for name in keras_ctr.zoo.names()
+    }
+    assert _contents.studies() == studies.names()
+    for group in ("sml", "din*", "sequence"):
+        assert list(_contents.models(group)) == keras_ctr.zoo.names(group)
+
+
+IMPORTS = [
+    "import keras_ctr, keras",
+    "import keras, keras_ctr",
+    "from keras_ctr import layers",
+    "import keras_ctr.recipes",
+    "from keras_ctr.zoo.deres import DeRes",
+    "from keras_ctr import Dataset",
+    "from keras_ctr import *",
+]
+
+
+@pytest.mark.parametrize("statement", IMPORTS)
+def test_whatever_is_imported_first_keras_then_knows_all_classes(statement):
+    code = f"{statement}\nimport keras; print(len(keras.saving.get_custom_objects()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == str(len(keras.saving.get_custom_objects())), done.stderr

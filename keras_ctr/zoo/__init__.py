@@ -4,7 +4,6 @@
 'dcnv2'
 """
 
-import fnmatch
 import inspect
 import re
 
@@ -12,6 +11,7 @@ import keras
 
 from keras_ctr._checks import unknown
 from keras_ctr._config import arguments
+from keras_ctr._contents import select, summary
 from keras_ctr.zoo._base import CTRModel, dtype_policy
 from keras_ctr.zoo.afm import AFM
 from keras_ctr.zoo.afn import AFN
@@ -170,13 +170,7 @@ def names(group=None):
             `"sml"` (those that take a `tower`), `"sequence"` (those that read behaviour sequences
             event by event).
     """
-    if group is None:
-        return list(MODELS)
-    if set(group) & set("*?["):
-        return fnmatch.filter(MODELS, group)
-    if group not in GROUPS:
-        raise unknown("group", group, GROUPS)
-    return list(GROUPS[group])
+    return select(MODELS, GROUPS, group)
 
 
 def get(name, **config):
@@ -210,7 +204,7 @@ def info(name):
     return {
         "name": name_of(name),
         "class": f"keras_ctr.zoo.{cls.__name__}" if name in MODELS else cls.__qualname__,
-        "summary": " ".join(doc.partition("\n\n")[0].split()),
+        "summary": summary(doc),
         "arguments": arguments(cls),
         "reference": " ".join(reference.split()),
         "groups": [group for group, members in GROUPS.items() if name in members],
