@@ -175,7 +175,7 @@ def evaluate(
     option: Options = None,
     as_json: Json = False,
 ):
-    """Evaluates a saved model on a split of a data set, or on all rows of a raw file with labels."""
+    """Evaluates a saved model on a split of a data set, or on all rows of a file with labels."""
     net = keras_ctr.zoo.load(model)
     if data in datasets.names() or pathlib.Path(data).is_dir():
         if split not in ("train", "valid", "test"):
