@@ -50,18 +50,22 @@ test-%: .venv/all
 # run layers alone, which need no more than .venv has.
 .venv/parity: .venv/all
 	$(PIP) --no-deps --upgrade --target .venv/peers \
-		deepctr-torch keras-rs tensorflow-recommenders tf-keras tqdm
+		deepctr-torch fuxictr keras-rs lightning-utilities tensorflow-recommenders tf-keras \
+		torchmetrics tqdm
 	touch $@
 
+# FUXICTR_ZOO: the folder `model_zoo` of github.com/reczoo/FuxiCTR, whose wheel has only part of it.
+FUXICTR_ZOO ?=
 parity: .venv/parity
 	rm -rf build/parity
 	$(PEER)/run_deepctr_torch.py build/parity
+	$(PEER)/run_fuxictr.py build/parity $(FUXICTR_ZOO)
 	$(PEER)/run_keras_layers.py build/parity keras_rs
 	$(PEER)/run_keras_layers.py build/parity tensorflow_recommenders
 	$(MAKE) --jobs 2 --keep-going --output-sync=target $(BACKENDS:%=parity-%)
 
 parity-%: .venv/parity
-	PARITY_CASES=build/parity KERAS_BACKEND=$* OMP_NUM_THREADS=1 \
+	PARITY_CASES=build/parity PYTHONPATH=.venv/peers KERAS_BACKEND=$* OMP_NUM_THREADS=1 \
 		$(BIN)/python -m pytest tests/parity
 
 lint: .venv/all

@@ -39,12 +39,14 @@ class Ours:
         linear: whether it turns the peer's gradients into ours as well. Otherwise only those of the
             inputs are compared.
         training: as in a layer's call.
+        call: turns the layer and the named inputs into the output; by default the layer takes them.
     """
 
     layer: Any
     weights: Any = lambda w: []
     linear: bool = True
     training: bool | None = None
+    call: Any = None
 
 
 def named(*names):
@@ -208,6 +210,166 @@ for peer in ("keras_rs", "tensorflow_recommenders"):
         f"{peer}/cross_low_rank": Ours(layers.Cross, cross_low_rank, linear=False),
     }
 
+
+def linears(*names):
+    """Kernel and bias of each, where it has one."""
+    return lambda w: [
+        p for name in names for p in (w[f"{name}.weight"].T, w.get(f"{name}.bias")) if p is not None
+    ]
+
+
+def several(*parts):
+    return lambda w: [weight for part in parts for weight in part(w)]
+
+
+def batch_norm(name):
+    """Learned ones, and moving averages where they are given: not among the gradients."""
+    parts = ("weight", "bias", "running_mean", "running_var")
+    return lambda w: [w.get(f"{name}.{part}") for part in parts]
+
+
+def cross_layers(w):
+    per_layer = [linear(w, f"cross_layers.{at}") for at in range(3)]
+    return [part for kind in zip(*per_layer, strict=True) for part in kind]
+
+
+def fuxictr_mixture(w):
+    lists = {n: [w[f"{n}.{at}"] for at in range(2)] for n in ("V_list", "C_list", "U_list")}
+    gates = {f"gating.{at}.weight": w[f"gating.{at}.weight"] for at in range(2)}
+    return mixture({**lists, **gates, "bias": np.stack([w["bias.0"], w["bias.1"]])})
+
+
+def fuxictr_cin(w):
+    """Its maps have the first layer's fields before those of the layer below, ours after them."""
+    found = []
+    for at, below in ((1, 5), (2, 6)):
+        kernel = w[f"cin_layer.layer_{at}.weight"][..., 0]
+        kernel = kernel.reshape(-1, 5, below).transpose(0, 2, 1).reshape(len(kernel), -1)
+        found += [kernel.T, w[f"cin_layer.layer_{at}.bias"]]
+    return found
+
+
+def gated_cross(w):
+    return [
+        p for at in range(2) for p in (w[f"w.{at}.weight"].T, w[f"b.{at}"], w[f"wg.{at}.weight"].T)
+    ]
+
+
+def euler(w):
+    biases = [w[f"bias_{kind}"][0].T for kind in ("lam", "theta")]
+    norms = [w[f"norm_{part}.{kind}"] for part in "rp" for kind in ("weight", "bias")]
+    return [w["inter_orders"], *biases, *norms, *linear(w, "im")]
+
+
+def pair_of(layer, first, second, training=None):
+    return layer([first, second])
+
+
+def both_of(layer, first, second, training=None):
+    return ops.concatenate(layer([first, second]), axis=1)
+
+
+TOWER = several(linears("mlp.0"), batch_norm("mlp.1"), linears("mlp.3"), batch_norm("mlp.4"))
+FINAL = several(
+    linears("layer.0.linear"), batch_norm("norm.0"), linears("layer.1.linear"), batch_norm("norm.1")
+)
+LOGARITHMS = several(
+    lambda w: [w["coefficient_W.weight"].T],
+    batch_norm("log_batch_norm"),
+    batch_norm("exp_batch_norm"),
+)
+FM_BLOCK = several(
+    lambda w: [w["proj_Y"], w["layer_norm.weight"], w["layer_norm.bias"]],
+    linears("mlp.mlp.0", "mlp.mlp.2"),
+)
+
+FUXICTR = {
+    "fm": Ours(layers.FactorizationMachine),
+    "bi_interaction": Ours(layers.BiInteraction),
+    "inner_product": Ours(layers.DotInteraction),
+    "senet": Ours(
+        lambda: layers.SqueezeExcitation(2),
+        lambda w: [w["excitation.0.weight"].T, w["excitation.2.weight"].T],
+    ),
+    "cross_vector": Ours(
+        lambda: layers.CrossVector(3),
+        lambda w: [
+            *(w[f"cross_net.{at}.weight.weight"].T for at in range(3)),
+            *(w[f"cross_net.{at}.bias"] for at in range(3)),
+        ],
+    ),
+    "cross_matrix": Ours(lambda: layers.Cross(3), cross_layers),
+    "cross_mixture": Ours(lambda: layers.CrossMixture(2, 3, 2), fuxictr_mixture),
+    "cin": Ours(lambda: layers.CompressedInteraction([6, 3]), fuxictr_cin),
+    "dice": Ours(layers.Dice, dice),
+    "dice_training": Ours(layers.Dice, dice, training=True),
+    "tower": Ours(lambda: layers.MLP([6, 5], batch_norm=True), TOWER),
+    "tower_training": Ours(lambda: layers.MLP([6, 5], batch_norm=True), TOWER, training=True),
+    "heads": Ours(
+        lambda: layers.MultiHeadTargetAttention(2, 4),
+        lambda w: [w["W_q.weight"].T, w["W_k.weight"].T],
+    ),
+}
+for version in ("BilinearInteraction", "BilinearInteractionV2"):
+    FUXICTR |= {
+        f"{version}_field_all": Ours(
+            lambda: layers.BilinearInteraction("all"), lambda w: [w["bilinear_W"][None]]
+        ),
+        f"{version}_field_each": Ours(
+            lambda: layers.BilinearInteraction("field"), lambda w: [w["bilinear_W"][:4]]
+        ),
+        f"{version}_field_interaction": Ours(
+            lambda: layers.BilinearInteraction("pair"), named("bilinear_W")
+        ),
+    }
+for softmax in (False, True):
+    FUXICTR["target_attention" + "_softmax" * softmax] = Ours(
+        lambda softmax=softmax: layers.TargetAttention([6, 5], "sigmoid", softmax=softmax),
+        linears(*(f"attention_layer.mlp.{at}" for at in (0, 2, 4))),
+    )
+FUXICTR_ZOO = {
+    "gated_cross": Ours(lambda: layers.GatedCross(2), gated_cross),
+    "mask_block": Ours(
+        lambda: layers.MaskBlock(7, 2.0),
+        several(
+            linears("hidden_layer.0"),
+            named("hidden_layer.1.weight", "hidden_layer.1.bias"),
+            linears("mask_layer.0", "mask_layer.2"),
+        ),
+        call=pair_of,
+    ),
+    "euler": Ours(lambda: layers.EulerInteraction(3, layer_norm=True), euler, call=both_of),
+    "fusion": Ours(
+        lambda: layers.BilinearFusion(2), lambda w: [w["w_xy"].reshape(2, 3, 2)], call=pair_of
+    ),
+    "field_gate": Ours(layers.FieldGate, linears("linear")),
+    "factorized": Ours(lambda: layers.FactorizedInteraction(6), linears("linear")),
+    "factorized_block": Ours(lambda: layers.FactorizedInteractionBlock([6, 4]), FINAL),
+    "factorized_block_training": Ours(
+        lambda: layers.FactorizedInteractionBlock([6, 4]), FINAL, training=True
+    ),
+    "fm_block": Ours(lambda: layers.FactorizationMachineBlock(3, 2, [7]), FM_BLOCK),
+    "wukong": Ours(
+        lambda: layers.WukongLayer(3, 4, 2, [7]),
+        lambda w: [
+            w["lcb.linear.weight"].T,
+            w["residual_proj.weight"].T,
+            *FM_BLOCK({n[4:]: p for n, p in w.items() if n.startswith("fmb.")}),
+            w["layer_norm.weight"],
+            w["layer_norm.bias"],
+        ],
+    ),
+    "logarithmic": Ours(lambda: layers.LogarithmicTransform(6), LOGARITHMS),
+    "logarithmic_training": Ours(lambda: layers.LogarithmicTransform(6), LOGARITHMS, training=True),
+    "fmfm_vectorized": Ours(
+        lambda: layers.FieldMatrixedFactorizationMachine(diagonal=True), named("interaction_weight")
+    ),
+    "fmfm_matrixed": Ours(layers.FieldMatrixedFactorizationMachine, named("interaction_weight")),
+}
+if (FOLDER / "fuxictr" / "fmfm_matrixed.npz").exists():  # where its model zoo was at hand
+    FUXICTR |= FUXICTR_ZOO
+OURS |= {f"fuxictr/{name}": case for name, case in FUXICTR.items()}
+
 differences = {}  # of the cases that were compared
 
 
@@ -233,7 +395,10 @@ def test_parity(case):
     }
 
     def call():
-        return layer(**{n: ops.convert_to_tensor(x) for n, x in inputs.items()}, **options)
+        given = {name: ops.convert_to_tensor(x) for name, x in inputs.items()}
+        if ours.call is not None:
+            return ours.call(layer, **given, **options)
+        return layer(**given, **options)
 
     call()  # makes the weights
     for weight, value in zip(layer.weights, ours.weights(theirs["weights"]), strict=True):
