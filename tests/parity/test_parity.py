@@ -361,12 +361,18 @@ FUXICTR_ZOO = {
     ),
     "logarithmic": Ours(lambda: layers.LogarithmicTransform(6), LOGARITHMS),
     "logarithmic_training": Ours(lambda: layers.LogarithmicTransform(6), LOGARITHMS, training=True),
+    "attention_4": Ours(lambda: layers.FieldAttention(4, 2), linears("W_q", "W_k", "W_v")),
+    "attention_6": Ours(lambda: layers.FieldAttention(6, 3), linears("W_q", "W_k", "W_v", "W_res")),
+    "fwfm": Ours(layers.FieldWeightedFactorizationMachine, linears("interaction_weight")),
+    "afm": Ours(
+        lambda: layers.AttentionalFactorizationMachine(3), linears("attention.0", "attention.2")
+    ),
     "fmfm_vectorized": Ours(
         lambda: layers.FieldMatrixedFactorizationMachine(diagonal=True), named("interaction_weight")
     ),
     "fmfm_matrixed": Ours(layers.FieldMatrixedFactorizationMachine, named("interaction_weight")),
 }
-if (FOLDER / "fuxictr" / "fmfm_matrixed.npz").exists():  # where its model zoo was at hand
+if (FOLDER / "fuxictr" / "afm.npz").exists():  # where its model zoo was at hand
     FUXICTR |= FUXICTR_ZOO
 OURS |= {f"fuxictr/{name}": case for name, case in FUXICTR.items()}
 

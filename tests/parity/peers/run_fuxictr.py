@@ -105,6 +105,8 @@ models = types.ModuleType("fuxictr.pytorch.models")
 models.BaseModel = nn.Module
 sys.modules["fuxictr.pytorch.models"] = models
 layers.MLP_Block = blocks.MLP_Block
+layers.InnerProductInteraction = interactions.InnerProductInteraction
+layers.ScaledDotProductAttention = attentions.ScaledDotProductAttention
 
 
 def of_zoo(model):
@@ -189,21 +191,46 @@ for mode, prepared in (("", with_statistics), ("_training", lambda module: modul
     record(f"logarithmic{mode}", prepared(Logarithmic()), x=x)
 
 
-class Matrixed(nn.Module):
-    """The interactions of FmFM, by its own forward pass."""
+for dim, heads in ((WIDTH, 2), (6, 3)):
+    attention = of_zoo("AutoInt").MultiHeadSelfAttention(WIDTH, dim, heads)
+    record(f"attention_{dim}", attention, x=writer.fields())
 
-    def __init__(self, kind):
+
+class OnFields(nn.Module):
+    """The interactions of a model, by its own forward pass from the embeddings of the fields.
+
+    Its first-order part is nothing here, and it ends in the logit.
+    """
+
+    def __init__(self, model):
         super().__init__()
-        self.field_interaction_type = kind
-        shape = (PAIRS, WIDTH) if kind == "vectorized" else (PAIRS, WIDTH, WIDTH)
-        self.interaction_weight = nn.Parameter(torch.zeros(shape))
-        self.triu_index = torch.triu_indices(FIELDS, FIELDS, offset=1)
+        self.model = getattr(of_zoo(model), model)
         self.get_inputs = self.embedding_layer = self.output_activation = lambda x: x
         self.lr_layer = lambda x: 0.0
 
     def forward(self, x):
-        return of_zoo("FmFM").FmFM.forward(self, x)["y_pred"]
+        return self.model.forward(self, x)["y_pred"]
 
 
 for kind in ("vectorized", "matrixed"):
-    record(f"fmfm_{kind}", Matrixed(kind), x=writer.fields())
+    fmfm = OnFields("FmFM")
+    fmfm.field_interaction_type = kind
+    shape = (PAIRS, WIDTH) if kind == "vectorized" else (PAIRS, WIDTH, WIDTH)
+    fmfm.interaction_weight = nn.Parameter(torch.zeros(shape))
+    fmfm.triu_index = torch.triu_indices(FIELDS, FIELDS, offset=1)
+    record(f"fmfm_{kind}", fmfm, x=writer.fields())
+
+fwfm = OnFields("FwFM")
+fwfm.inner_product_layer = interactions.InnerProductInteraction(FIELDS, "inner_product")
+fwfm.interaction_weight = nn.Linear(PAIRS, 1, bias=False)
+fwfm._linear_type, fwfm.linear_weight_layer = "FiLV", lambda x: 0.0
+record("fwfm", fwfm, fixed=unlearned(fwfm), x=writer.fields())
+
+afm = OnFields("AFM")
+afm.use_attention, afm.dropout1, afm.dropout2 = True, nn.Identity(), nn.Identity()
+afm.product_layer = interactions.InnerProductInteraction(FIELDS, "elementwise_product")
+afm.attention = nn.Sequential(
+    nn.Linear(WIDTH, 3), nn.ReLU(), nn.Linear(3, 1, bias=False), nn.Softmax(dim=1)
+)
+afm.weight_p = nn.Identity()  # the last step makes the logit, which in ours is the model's
+record("afm", afm, fixed=unlearned(afm), x=writer.fields())
