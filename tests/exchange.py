@@ -71,7 +71,7 @@ SMALL = {name: sizes(name) for name in zoo.names()}
 
 
 def save_all(folder):
-    """Writes `<name>.keras`, its predictions `.npy` and its table of `.flops` for every model."""
+    """Writes what each model is: `.keras`, `.weights.h5`, predictions `.npy`, a table of `.flops`."""
     schema = testing.example_schema()
     batch = {
         key: ops.convert_to_tensor(array) for key, array in testing.example_batch(schema)[0].items()
@@ -82,6 +82,7 @@ def save_all(folder):
         for weight in model.trainable_weights:  # tables start too small to tell models apart
             weight.assign(weight + 0.2 * keras.random.normal(weight.shape))
         model.save(pathlib.Path(folder) / f"{name}.keras")
+        model.save_weights(pathlib.Path(folder) / f"{name}.weights.h5")
         np.save(pathlib.Path(folder) / f"{name}.npy", ops.convert_to_numpy(model(batch)))
         (pathlib.Path(folder) / f"{name}.flops").write_text(str(flops(model)))
 

@@ -83,6 +83,10 @@ def test_reloads_from_another_backend(name, saved_elsewhere):
     assert expected.std() > 1e-3
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-5)
     assert str(keras_ctr.flops(model)) == (folder / f"{name}.flops").read_text()
+    twin = zoo.get(name, **exchange.SMALL[name]).adapt(testing.example_schema())
+    twin.load_weights(folder / f"{name}.weights.h5")
+    for one, other in zip(twin.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
     ran["reloaded"].add(name)
 
 
