@@ -71,7 +71,7 @@ SMALL = {name: sizes(name) for name in zoo.names()}
 
 
 def save_all(folder):
-    """Writes what each model is: `.keras`, `.weights.h5`, predictions `.npy`, a table of `.flops`."""
+    """Writes of each model `.keras`, `.weights.h5`, predictions `.npy`, a table of `.flops`."""
     schema = testing.example_schema()
     batch = {
         key: ops.convert_to_tensor(array) for key, array in testing.example_batch(schema)[0].items()
