@@ -285,8 +285,19 @@ def test_a_frame_with_labels_is_evaluated(model):
     found = model.evaluate(frame, verbose=0, return_dict=True)
     p = model.predict(frame, verbose=0)[:, 0]
     assert found["logloss"] == pytest.approx(-np.log([p[0], 1 - p[1], p[2]]).mean(), rel=1e-5)
-    with pytest.raises(ValueError, match="the label 'click' must be there"):
+    with pytest.raises(ValueError, match="need their label 'click'"):
         model.evaluate(pd.DataFrame(REQUEST))
+
+
+def test_a_frame_with_labels_is_trained_on(model):
+    frame = pd.DataFrame({**REQUEST, "click": [1, 0, 1]})
+    history = model.fit(frame, validation_data=frame, epochs=2, verbose=0).history
+    found = model.evaluate(frame, verbose=0, return_dict=True)
+    assert history["val_loss"][-1] == pytest.approx(found["loss"], rel=1e-6)
+    with pytest.raises(ValueError, match="need their label 'click'"):
+        model.fit(pd.DataFrame(REQUEST))
+    with pytest.raises(ValueError, match="does not know its columns yet"):
+        zoo.get("lr").fit(frame)
 
 
 def test_one_class_to_validate_on_is_told_once(model):

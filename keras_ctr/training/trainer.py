@@ -291,9 +291,7 @@ class Trainer(backend.RowTrainer, keras.Model):
         `return_dict=True`, otherwise a list in that order. `x` may also be raw values with their
         label, as `predict` takes them.
         """
-        groups = None
-        if y is None and self.schema is not None and is_raw(x, self.schema):
-            x, y, groups = self._labelled(x)
+        x, y, groups = self.with_labels(x, y)
         if y is not None and not len(y):
             raise ValueError("Evaluation needs rows. Received: none")
         within_fit = isinstance(callbacks, keras.callbacks.CallbackList)
@@ -303,7 +301,7 @@ class Trainer(backend.RowTrainer, keras.Model):
         self.settle()
         labels, probabilities, weights, found = collect(
             super().predict,
-            self.admit(x),
+            x,
             y,
             sample_weight,
             batch_size=batch_size,
@@ -331,11 +329,19 @@ class Trainer(backend.RowTrainer, keras.Model):
             print(" - ".join(f"{key}: {value:.5f}" for key, value in logs.items()))
         return logs if return_dict else list(logs.values())
 
-    def _labelled(self, x):
-        """Raw values as packed arrays, labels and groups."""
+    def with_labels(self, x, y=None):
+        """Returns data as the model takes them, labels and groups: those of raw values are inside.
+
+        Raises:
+            ValueError: raw values without their label.
+        """
+        if y is not None or self.schema is None or not is_raw(x, self.schema):
+            return self.admit(x), y, None
         arrays = self.encoded(x)
         if "label" not in arrays:
-            raise ValueError(f"To evaluate, the label {self.schema.label!r} must be there.")
+            raise ValueError(
+                f"Rows to train or to evaluate on need their label {self.schema.label!r}."
+            )
         packed = {key: arrays[key] for key in self.schema.shapes()}
         return packed, arrays["label"], arrays.get("group")
 

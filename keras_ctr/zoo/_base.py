@@ -169,21 +169,23 @@ class CTRModel(Checked, Trainer):
         Args:
             x: data set of `keras_ctr.datasets`; or a dict of packed arrays (see `Schema`; histories
                 are right-aligned, the newest event last), checked against the schema before the
-                first step; or anything Keras takes.
+                first step; or raw values as `predict` takes them, with their label, once the model
+                is adapted; or anything Keras takes.
             y: `(N, 1)` labels, if `x` is arrays.
             batch_size: rows per step, if `x` is arrays.
             epochs: passes over the data.
-            validation_data: data set, or tuple `(x, y)`.
+            validation_data: data set, raw values with their label, or tuple `(x, y)`.
             **kwargs: of `keras.Model.fit`.
 
         Returns:
             Keras's `History`.
         """
-        x = self.admit(x)
         if isinstance(validation_data, tuple):
             validation_data = (self.admit(validation_data[0]), *validation_data[1:])
         elif validation_data is not None:
-            validation_data = self.admit(validation_data)
+            held_out, labels, _ = self.with_labels(validation_data)
+            validation_data = held_out if labels is None else (held_out, labels)
+        x, y, _ = self.with_labels(x, y)
         return super().fit(x, y, batch_size, epochs, validation_data=validation_data, **kwargs)
 
     # Looking inside
