@@ -156,9 +156,7 @@ LAYERS = {
     "SliceTokenizer": Descriptor(partial(layers.SliceTokenizer, 4, 2), "fields"),
     "SoftSearch": Descriptor(partial(layers.SoftSearch, 3, 4), "history"),
     "SqueezeExcitation": Descriptor(partial(layers.SqueezeExcitation, 2), "fields"),
-    "Stack": Descriptor(
-        lambda **kwargs: layers.Stack([layers.FeedForward(2)], residuals.deres(), **kwargs)
-    ),
+    "Stack": Descriptor(partial(layers.Stack, [layers.FeedForward(2)], residuals.deres())),
     "TappedStack": Descriptor(partial(layers.TappedStack, [layers.FeedForward(2)])),
     "TargetAttention": Descriptor(partial(layers.TargetAttention, [5], softmax=True), "history"),
     "TokenMixing": Descriptor(partial(layers.TokenMixing, 2)),

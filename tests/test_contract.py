@@ -80,11 +80,14 @@ def test_training_one_model_leaves_the_other(name, config, tmp_path):
 
 
 @pytest.mark.once
-def test_a_residual_is_in_one_stack():
-    residual = residuals.Identity()
-    layers.Stack([layers.FeedForward()], residual)
-    with pytest.raises(ValueError, match="belongs to one stack"):
-        layers.Stack([layers.FeedForward()], residual)
+def test_a_second_stack_gets_a_residual_of_its_own():
+    residual = residuals.deres(block_size=2)
+    one, other = (layers.Stack([layers.FeedForward()], residual) for _ in range(2))
+    x = np.ones((2, 3, 4), "float32")
+    for stack in (one, other):
+        stack(x)
+    assert one.residual is residual and other.residual.second.block_size == 2
+    assert not {id(w) for w in one.residual.weights} & {id(w) for w in other.residual.weights}
 
 
 @pytest.mark.once

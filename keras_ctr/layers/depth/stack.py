@@ -1,4 +1,5 @@
 from keras_ctr.layers.base import Layer
+from keras_ctr.layers.copies import copy_of
 from keras_ctr.layers.depth.units import build_in_turn, increment, tail_of_mask
 from keras_ctr.layers.residuals import Identity
 
@@ -8,8 +9,9 @@ class Stack(Layer):
 
     Args:
         units: list of layers that map tokens `(B, T, D)` to their increment `(B, T, D)`.
-        residual: how the units are connected, an object of `keras_ctr.layers.residuals` that is
-            in no other stack. `None`: `Identity()`, the plain `x + f(x)`.
+        residual: how the units are connected, an object of `keras_ctr.layers.residuals`. It owns
+            the weights of every site: of one that is in another stack already, this one gets a
+            copy. `None`: `Identity()`, the plain `x + f(x)`.
 
     Call arguments:
         x: tokens `(B, T, D)`.
@@ -24,12 +26,11 @@ class Stack(Layer):
     def __init__(self, units, residual=None, **kwargs):
         super().__init__(**kwargs)
         self.units = units
-        self.residual = Identity(dtype=self.dtype_policy) if residual is None else residual
-        if self.residual.in_stack:
-            raise ValueError(
-                "A residual belongs to one stack, since it owns the weights of every site: make a "
-                f"new one for each stack. Received: residual={residual!r}, which is in another"
-            )
+        if residual is None:
+            residual = Identity(dtype=self.dtype_policy)
+        elif residual.in_stack:
+            residual = copy_of(residual, residual.dtype_policy)
+        self.residual = residual
         self.residual.in_stack = True
 
     def build(self, input_shape):
