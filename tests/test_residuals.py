@@ -221,11 +221,13 @@ def test_mask_reaches_the_units(x):
     assert np.abs(ops.convert_to_numpy(made(x))[:, 1:] - before).max() > 1e-3
 
 
-def test_a_residual_belongs_to_one_stack(x):
+def test_a_second_stack_has_a_residual_of_its_own(x):
+    """It may be of another depth, and need other weights."""
     residual = residuals.deres()
-    layers.Stack(units(2), residual)(x)
-    with pytest.raises(ValueError, match="one stack"):
-        layers.Stack(units(3), residual)(x)
+    one, other = layers.Stack(units(2), residual), layers.Stack(units(3), residual)
+    one(x), other(x)
+    assert one.residual is residual and residual.second.depth == 2
+    assert other.residual.second.depth == 3
 
 
 def filled(residual, rng, depth=DEPTH):
