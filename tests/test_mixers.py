@@ -421,6 +421,7 @@ class TestModels:
             with pytest.raises(ValueError, match="granularity"):
                 zoo.get(name, granularity="block")
 
+    @pytest.mark.once  # sixteen layers take XLA long to compile
     def test_sixteen_layers_stay_finite(self, name):
         batch, label = example()
         model = adapted(name, num_layers=16)

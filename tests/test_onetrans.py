@@ -165,6 +165,7 @@ class TestDeRes:
         with pytest.raises(ValueError, match="`backbone` must be one of"):
             zoo.get("deres", backbone="dcnv2")
 
+    @pytest.mark.once  # sixteen layers take XLA long to compile
     def test_sixteen_layers_train(self):
         batch, label = testing.example_batch(testing.example_schema())
         model = zoo.get("deres", **SIZES, num_tokens=2, num_layers=16)
