@@ -12,7 +12,7 @@ from keras import ops
 
 from keras_ctr import Categorical, Numeric, Schema, Sequence, layers, recipes, testing, zoo
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[3]
 B, F, D = 6, 4, 3
 PAIRS = list(itertools.combinations(range(F), 2))
 
