@@ -1,4 +1,8 @@
-"""Every public layer and residual keeps the promises of `check_layer`: none is left out."""
+"""Every public layer and residual keeps the promises of `check_layer`: none is left out.
+
+On one backend: on every one they go through Keras's own test (`test_keras_suite.py`), and all models
+through `check_model`.
+"""
 
 import inspect
 
@@ -7,6 +11,8 @@ from descriptors import LAYERS, RESIDUALS, inputs
 
 from keras_ctr import layers, testing
 from keras_ctr.layers import residuals
+
+pytestmark = pytest.mark.once
 
 
 def classes(module):

@@ -97,7 +97,7 @@ class TestFeatureEmbedding:
         layer, *_ = self.embedding(rng)
         assert layer.sizes_of([BATCH["ids"], BATCH["history"]]) == [(7, 1), (5, 1 + 3)]
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("pool", ["mean", "sum", None])
     def test_contract(self, pool):
         testing.check_layer(
@@ -137,7 +137,7 @@ class TestClick:
         x = ops.cast(normal(rng, 5, 3), "bfloat16")
         assert ops.convert_to_numpy(layer(x)).dtype == np.float32
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         testing.check_layer(layers.Click(), normal(rng, 5, 3), (5, 1))
         testing.check_layer(layers.Click(), [normal(rng, 5, 3), normal(rng, 5, 1)], (5, 1))
@@ -163,7 +163,7 @@ class TestMLP:
         np.testing.assert_array_equal(still, ops.convert_to_numpy(layer(x)))
         assert np.abs(ops.convert_to_numpy(layer(x, training=True)) - still).max() > 0.01
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         testing.check_layer(layers.MLP([4, 3], "silu"), normal(rng, 6, 2, 5), (6, 3))
         testing.check_layer(layers.MLP([4], "silu", batch_norm=True), normal(rng, 6, 5), (6, 4))
@@ -191,7 +191,7 @@ class TestCross:
         layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
         np.testing.assert_array_equal(ops.convert_to_numpy(layer(x)), x)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         testing.check_layer(layers.Cross(2), normal(rng, 6, 2, 5), (6, 10))
 
@@ -220,7 +220,7 @@ class TestCrossMixture:
         v = ops.convert_to_numpy(layer.factors[0][0])
         assert v.std() == pytest.approx(np.sqrt(2 / 128), rel=0.1)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         testing.check_layer(layers.CrossMixture(2, 3, 2), normal(rng, 6, 2, 5), (6, 10))
 
@@ -238,7 +238,7 @@ class TestFactorizationMachine:
         found = [ops.convert_to_numpy(layer(a)) for a in (x, x[:, ::-1].copy())]
         np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         testing.check_layer(layers.FactorizationMachine(), normal(rng, 6, 5, 4), (6, 1))
 
@@ -257,7 +257,7 @@ class TestFieldAttention:
         found = ops.convert_to_numpy(layer(x))
         np.testing.assert_allclose(found, np.maximum(expected, 0), rtol=1e-4, atol=1e-5)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         testing.check_layer(layers.FieldAttention(6, 2), normal(rng, 6, 5, 4), (6, 5, 6))
 
@@ -291,7 +291,7 @@ class TestPerTokenDense:
         kernel = ops.convert_to_numpy(layer.own_kernel)
         assert kernel.std() == pytest.approx(np.sqrt(2 / 128), rel=0.05)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("own_tokens", [None, 0, 2])
     def test_contract(self, rng, own_tokens):
         x = normal(rng, 6, 4, 3)
@@ -343,7 +343,7 @@ class TestSelfAttention:
         x[:, 3] += 1
         assert np.abs(ops.convert_to_numpy(layer(x))[:, :3] - before[:, :3]).max() > 1e-3
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("own_tokens", [None, 0, 2])
     def test_contract(self, rng, own_tokens):
         x = normal(rng, 6, 4, 8)
@@ -379,7 +379,7 @@ class TestTokenizers:
         assert difference[:, 5:7].min() > 0
         assert difference[:, :5].max() == difference[:, 7:].max() == 0
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         testing.check_layer(layers.AutoSplitTokenizer(4, 2), normal(rng, 6, 5, 3), (6, 4, 2))
         histories = [(normal(rng, 6, 5, 3), np.ones((6, 5), bool))]

@@ -79,7 +79,7 @@ READERS = {
 class TestReaders:
     """What every layer promises that reads a history for a target."""
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("name", READERS)
     def test_contract(self, name, rng):
         target, events, mask = normal(rng, 6, 4), normal(rng, 6, 5, 4), np.tile(MASK, (2, 1))
@@ -164,7 +164,7 @@ class TestDice:
         x = normal(rng, 6, 4)
         np.testing.assert_allclose(numpy(layers.Dice(alpha_initializer="ones")(x)), x, rtol=1e-5)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         testing.check_layer(layers.Dice(), normal(rng, 6, 4), (6, 4))
         testing.check_layer(layers.Dice(1e-9, 0.9, "ones"), normal(rng, 6, 5, 4), (6, 5, 4))
@@ -302,7 +302,7 @@ class TestAUGRU:
         found = numpy(ops.cast(half(x, scores=scores), "float32"))
         np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("sequences", [False, True])
     def test_contract(self, rng, sequences):
         x, shape = normal(rng, 3, 5, 4), (3, 5, 6) if sequences else (3, 6)
@@ -417,7 +417,7 @@ class TestPostNorm:
         found = numpy(layer(x, mask=mask if masked else None))
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         layer = layers.PostNormLayer(2, activation="leaky_relu", dropout=0.1)
         testing.check_layer(layer, normal(rng, 6, 5, 4), (6, 5, 4))
@@ -482,7 +482,7 @@ class TestSoftSearch:
             )
             assert [bool(g.any()) for g in found] == [taught] * 2
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         given = {"events": normal(rng, 3, 5, 4), "mask": MASK}
         testing.check_layer(layers.SoftSearch(2, 3), normal(rng, 3, 4), call_kwargs=given)

@@ -84,7 +84,7 @@ class TestFieldAware:
         np.testing.assert_allclose(found[1, 2].ravel(), 2 * w["vectors"][0], rtol=1e-5)
         np.testing.assert_allclose(found[1, 3].ravel(), w["table"][[2, 4]].mean(0), rtol=1e-5)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_embedding_contract(self):
         testing.check_layer(layers.FieldAwareEmbedding(D, schema=self.SCHEMA), self.BATCH)
 
@@ -101,7 +101,7 @@ class TestFieldAware:
         repeated = np.repeat(x[:, :, None], F - 1, axis=2)
         close(layers.FieldAwareFactorizationMachine()(repeated), fm(x))
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         layer = layers.FieldAwareFactorizationMachine()
         testing.check_layer(layer, normal(rng, B, F, F - 1, D), (B, 1))
@@ -123,7 +123,7 @@ class TestDotInteraction:
             numpy(layers.FactorizationMachine()(x))[:, 0],
         )
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.DotInteraction(), x, (B, 6))
         with pytest.raises(ValueError, match="at least 2 fields.*Received: 1"):
@@ -144,7 +144,7 @@ class TestFieldWeighted:
         layer.strengths.assign(np.ones((6, 1)))
         close(layer(x), fm(x))
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.FieldWeightedFactorizationMachine(), x, (B, 1))
 
@@ -173,7 +173,7 @@ class TestFieldMatrixed:
         layer.build((None, 12, 24))
         assert numpy(layer.kernel).std() == pytest.approx(24**-0.5, rel=0.05)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("diagonal", [False, True])
     def test_contract(self, x, diagonal):
         testing.check_layer(layers.FieldMatrixedFactorizationMachine(diagonal), x, (B, 1))
@@ -186,7 +186,7 @@ class TestBiInteraction:
     def test_sums_to_an_fm(self, x):
         close(ops.sum(layers.BiInteraction()(x), axis=1), fm(x)[:, 0])
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.BiInteraction(), x, (B, D))
 
@@ -208,7 +208,7 @@ class TestAttentional:
         layer.score.kernel.assign(np.zeros((5, 1)))
         close(layer(x), numpy(layers.BiInteraction()(x)) / len(PAIRS))
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.AttentionalFactorizationMachine(5, 0.1, 0.1), x, (B, D))
         with pytest.raises(ValueError, match="attention_dim"):
@@ -231,7 +231,7 @@ class TestCrossVector:
         ratio = numpy(layer(x)) / x  # biases start at zero
         np.testing.assert_allclose(ratio, np.repeat(ratio[:, :1], 5, axis=1), rtol=1e-3)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.CrossVector(2), x, (B, F * D))
 
@@ -259,7 +259,7 @@ class TestGatedCross:
             gate.assign(np.zeros((5, 5)))
         close(gated(x), numpy(cross(x)))
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         layer = layers.GatedCross(2)
         testing.check_layer(layer, x, (B, F * D))
@@ -291,7 +291,7 @@ class TestCompressedInteraction:
         layer.maps[0][0].assign(np.ones((F * F, 1)))
         close(layer(x), np.square(x.sum(1)).sum(-1, keepdims=True))
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.CompressedInteraction([5, 2]), x, (B, 7))
         for hidden_units in ([], [4, 0]):
@@ -314,7 +314,7 @@ class TestSqueezeExcitation:
         found = numpy(layers.SqueezeExcitation(0.3)(x))
         np.testing.assert_allclose(np.cross(found, x), 0, atol=1e-5)  # D is 3
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         x = np.abs(normal(rng, B, 8, D))
         layer = layers.SqueezeExcitation(2)
@@ -344,7 +344,7 @@ class TestBilinearInteraction:
         layer.maps.assign(np.broadcast_to(np.eye(D), layer.maps.shape))
         close(ops.sum(layer(x), axis=(1, 2)), fm(x)[:, 0])
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("kernel", ["all", "field", "pair"])
     def test_contract(self, x, kernel):
         testing.check_layer(layers.BilinearInteraction(kernel), x, (B, 6, D))
@@ -384,7 +384,7 @@ class TestLogarithmicTransform:
         found = numpy(layers.LogarithmicTransform(3)(np.zeros((2, F, D), "float32")))
         assert np.isfinite(found).all()
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.LogarithmicTransform(5), x, (B, 5, D))
 
@@ -409,7 +409,7 @@ class TestMaskBlock:
         expected = relu(layer_norm(x.reshape(B, -1) @ numpy(layer.hidden.kernel)))
         close(layer([x, x]), expected)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x, rng):
         testing.check_layer(layers.MaskBlock(7, 0.5, 0.1), [x, normal(rng, B, 5)], (B, 7))
         with pytest.raises(ValueError, match="reduction_ratio"):
@@ -435,7 +435,7 @@ class TestBilinearFusion:
         layer.kernel.assign(np.ones((4, 1, 1)))
         close(layer([x, y]), (x * y).sum(1, keepdims=True))
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         x, y = normal(rng, B, 6), normal(rng, B, 4)
         testing.check_layer(layers.BilinearFusion(2), [x, y], (B, 1))
@@ -460,7 +460,7 @@ class TestFeatureSelection:
         logits = randomised(layer, rng)["logits"]
         close(layer(x), x * 2 * sigmoid(logits))
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x, rng):
         testing.check_layer(layers.FeatureSelection([5]), x, x.shape)
         testing.check_layer(layers.FeatureSelection([5]), [x, normal(rng, B, 2)], x.shape)
@@ -478,7 +478,7 @@ class TestFieldGate:
     def test_it_starts_as_a_copy(self, x):
         close(layers.FieldGate()(x), np.concatenate([x, x], axis=1))
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.FieldGate(), x, (B, 2 * F, D))
 
@@ -501,7 +501,7 @@ class TestFactorizedInteraction:
         layer.dense.set_weights([w * [1, 1, 0, 0], np.array([0, 0, 1, 1])])
         close(layer(x), np.tile(x @ w[:, :2], 2))
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x, rng):
         testing.check_layer(layers.FactorizedInteraction(4), normal(rng, B, 5), (B, 4))
         block = layers.FactorizedInteractionBlock([4], "silu", dropout=0.1)
@@ -521,7 +521,7 @@ class TestFieldNormalization:
         w = randomised(layer, rng)
         close(layer(x), w["gain"] * layer_norm(x) + w["shift"])
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.FieldNormalization(), x, x.shape)
 
@@ -535,7 +535,7 @@ class TestEulerTransform:
         for found, expected in zip(layer(x), (np.cos(x), np.sin(x)), strict=True):
             close(found, length * expected)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.EulerTransform(), x)
 
@@ -578,7 +578,7 @@ class TestEulerInteraction:
         np.testing.assert_allclose(powers.sum(0), 1, rtol=1e-5)
         assert np.median(powers.max(0)) > 0.99
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.EulerInteraction(2, 0.1, True), [np.cos(x), np.sin(x)])
         with pytest.raises(ValueError, match="num_vectors"):
@@ -613,7 +613,7 @@ class TestMaskedCross:
         small, large = (numpy(layer(np.array([[x, x]], "float32")))[0, 0] for x in (1e3, 2e3))
         assert np.log2(large / small) == pytest.approx(degree, abs=0.02)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("kind", [layers.ExponentialCross, layers.LinearCross])
     def test_contract(self, rng, kind):
         testing.check_layer(kind(2, 0.1), normal(rng, B, 8), (B, 8))

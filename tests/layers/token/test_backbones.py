@@ -102,7 +102,7 @@ class TestTransductionUnit:
         unit.output_projection.kernel.assign(np.zeros((4, 4)))
         np.testing.assert_array_equal(numpy(stack(x)), x)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         x = normal(rng, 6, 4, 8)
         testing.check_layer(layers.TransductionUnit(2, num_context=1), x, (6, 4, 8))
@@ -158,7 +158,7 @@ class TestMergedSequenceTokenizer:
         np.testing.assert_array_equal(numpy(found), x)
         assert numpy(mask).all() and not layer.weights
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("inner_layers", [0, 2])
     def test_contract(self, rng, inner_layers):
         histories = [(normal(rng, 6, 5, 3), np.ones((6, 5), bool))]
@@ -184,7 +184,7 @@ class TestFieldTokenizer:
         expected = np.concatenate([fields, np.broadcast_to(task, (6, 1, 4))], axis=1)
         np.testing.assert_allclose(numpy(layer(x)), expected, rtol=1e-4, atol=1e-5)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         testing.check_layer(layers.FieldTokenizer(4), normal(rng, 6, 5, 3), (6, 6, 4))
 
@@ -228,7 +228,7 @@ class TestHeterogeneousAttention:
         x = normal(rng, 200, 8, 16)
         assert numpy(layers.CompositeProjection(8)(x)).std() == pytest.approx(1, rel=0.25)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("rank", [None, 3])
     def test_contract(self, rng, rank):
         x = normal(rng, 6, 4, 8)
@@ -283,7 +283,7 @@ class TestWukongLayer:
         expected = layer_norm(new + old, *layer.norm.get_weights(), 1e-5)
         np.testing.assert_allclose(numpy(layer(x)), expected, rtol=1e-3, atol=1e-3)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("tokens", [5, 7])
     def test_contract(self, rng, tokens):
         x = normal(rng, 6, tokens, 4)

@@ -68,7 +68,7 @@ class TestTokenMixing:
         expected = numpy(layers.TokenMixing(TOKENS)(mixed + unit.unit(mixed)))
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.TokenMixing(2), x, (6, 2, 16))
         unit = layers.MixAndRevert(layers.PreNorm(layers.PerTokenSwiGLU(), 0.1), 2)
@@ -126,7 +126,7 @@ class TestPerTokenSwiGLU:
         found = np.sort(weights[..., :-1], axis=-1)[..., -2:]
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         testing.check_layer(layers.PerTokenSwiGLU(), x, x.shape)
         # With two experts active, one is routed: its softmax is constant, without a gradient.
@@ -159,7 +159,7 @@ class TestSliceTokenizer:
             expected = cut @ w["own_kernel"][t][: cut.shape[1]] + w["own_bias"][t]
             np.testing.assert_allclose(numpy(layer(x))[:, t], expected, rtol=1e-4, atol=1e-5)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         testing.check_layer(layers.SliceTokenizer(4, 2), normal(rng, 6, 5, 3), (6, 4, 2))
 
@@ -240,7 +240,7 @@ class TestUniMixing:
         for matrix in layer.matrices():
             assert keras.backend.standardize_dtype(matrix.dtype) == "float32"
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("make", [layers.UniMixing, layers.UniMixingLite])
     def test_contract(self, x, make):
         testing.check_layer(make(4), x, x.shape)
@@ -306,7 +306,7 @@ class TestResiduals:
             found = through(residuals.InterLayer(2), x, increments[:depth])[1]
             np.testing.assert_allclose(found, x + sum(increments[:depth]), atol=1e-5)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("make", [residuals.PostNorm, residuals.Siamese, residuals.InterLayer])
     def test_contract(self, x, make):
         units = [layers.PreNorm(layers.FeedForward(2)) for _ in range(3)]
@@ -332,7 +332,7 @@ class TestNested:
         expected = numpy(unit.outer(x + numpy(unit.inner(x))))
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, x):
         unit = layers.Nested(
             layers.PreNorm(layers.FeedForward(2)), layers.PreNorm(layers.FeedForward(2))

@@ -44,7 +44,7 @@ class TestGroups:
             expected = flat @ kernel + bias
             np.testing.assert_allclose(numpy(layer(x))[:, token], expected, rtol=1e-4, atol=1e-5)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         layer = layers.GroupTokenizer(GROUPS, 2, schema=testing.example_schema())
         testing.check_layer(layer, normal(rng, 6, 5, 3), (6, 2, 2))

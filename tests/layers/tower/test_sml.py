@@ -99,7 +99,7 @@ class TestSkipLogit:
         expected = sum(h @ vectors[f"vector_{at}"] for at, h in enumerate(hidden))
         np.testing.assert_allclose(numpy(layer(hidden)), expected, rtol=1e-4, atol=1e-6)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     def test_contract(self, rng):
         testing.check_layer(layers.SkipLogit(), [normal(rng, 6, 5), normal(rng, 6, 3)], (6, 1))
 
@@ -131,7 +131,7 @@ class TestSkipMetaLogit:
             h = normed if position == "hidden" else h
         np.testing.assert_allclose(numpy(layer(x)), expected, rtol=1e-3, atol=1e-5)
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("position", POSITIONS)
     def test_contract(self, rng, position):
         layer = layers.SkipMetaLogit([4, 3], "silu", 0.1, mtn_position=position, linear=True)
@@ -417,7 +417,7 @@ class TestSeeDNorm:
         layer.beta.assign(0.01 * normal(rng, 8))
         assert not missing()
 
-    @pytest.mark.once  # what it is, `test_descriptors` checks on every backend
+    @pytest.mark.once  # on every backend: `test_keras_suite`
     @pytest.mark.parametrize("num_heads", [1, 4])
     def test_contract(self, rng, num_heads):
         testing.check_layer(layers.SeeDNorm(num_heads), normal(rng, 6, 3, 8), (6, 3, 8))
