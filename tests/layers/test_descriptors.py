@@ -1,7 +1,7 @@
 """Every public layer and residual keeps the promises of `check_layer`: none is left out.
 
-On one backend: on every one they go through Keras's own test (`test_keras_suite.py`), and all models
-through `check_model`.
+On one backend: on every one they go through Keras's own test (`test_keras_suite.py`), and all
+models through `check_model`.
 """
 
 import inspect
