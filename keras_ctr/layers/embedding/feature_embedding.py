@@ -195,13 +195,13 @@ class FeatureEmbedding(SchemaLayer):
         return [sequence.name for sequence in self.schema.sequences]
 
     def _check_keys(self, batch):
-        missing = [key for key in self.schema.shapes() if key not in batch]
+        shapes = self.schema.shapes()
+        missing = [key for key in shapes if key not in batch]
         if missing:
             raise ValueError(
-                f"A batch must hold {list(self.schema.shapes())}. "
-                f"Received: {list(batch)}, without {missing}"
+                f"A batch must hold {list(shapes)}. Received: {list(batch)}, without {missing}"
             )
-        for key, (width, _) in self.schema.shapes().items():
+        for key, (width, _) in shapes.items():
             shape = tuple(batch[key].shape)
             sequence = key not in ("ids", "values")  # may be cut
             if len(shape) != 2 or not sequence and shape[1:] != width:
