@@ -1,6 +1,7 @@
 import keras
 
 from keras_ctr.layers.base import Layer
+from keras_ctr.layers.depth.units import build_in_turn
 from keras_ctr.layers.interaction.factorized_interaction import FactorizedInteraction
 
 
@@ -42,9 +43,7 @@ class FactorizedInteractionBlock(Layer):
             ]
 
     def build(self, input_shape):
-        for part in self.parts:
-            part.build(input_shape)
-            input_shape = part.compute_output_shape(input_shape)
+        build_in_turn(self.parts, input_shape)
 
     def call(self, x, training=None):
         for part in self.parts:

@@ -2,6 +2,7 @@ import keras
 
 from keras_ctr._checks import require_widths
 from keras_ctr.layers.base import Layer
+from keras_ctr.layers.depth.units import build_in_turn
 from keras_ctr.layers.tower.activations import activation_layer
 
 
@@ -51,9 +52,7 @@ class MLP(Layer):
                 self.parts.append(keras.layers.Dropout(dropout, dtype=self.dtype_policy))
 
     def build(self, input_shape):
-        for part in self.parts:
-            part.build(input_shape)
-            input_shape = part.compute_output_shape(input_shape)
+        build_in_turn(self.parts, input_shape)
 
     def call(self, x, training=None):
         for part in self.parts:
