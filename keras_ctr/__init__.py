@@ -8,9 +8,21 @@ import sys
 
 from keras_ctr import _rooms, datasets
 from keras_ctr._version import __version__
-from keras_ctr.features import Categorical, Encoder, Numeric, Schema, Sequence, encoder, schema
+from keras_ctr.features import (
+    Bag,
+    Categorical,
+    Encoder,
+    Numeric,
+    Schema,
+    Sequence,
+    Time,
+    Vector,
+    encoder,
+    schema,
+)
 
 __all__ = [
+    "Bag",
     "Categorical",
     "Dataset",
     "Encoder",
@@ -18,6 +30,8 @@ __all__ = [
     "Schema",
     "Sequence",
     "Source",
+    "Time",
+    "Vector",
     "__version__",
     "datasets",
     *_rooms.NAMES,

@@ -317,7 +317,7 @@ def test_a_schema_is_inferred_from_text(tmp_path):
     clicks().drop(columns="seen").to_csv(tmp_path / "clicks.csv", index=False)
     train, _, test = datasets.load(tmp_path / "clicks.csv", label="click", group="user", test=0)
     assert [f.name for f in train.schema.categoricals] == ["user", "item"]
-    assert [f.name for f in train.schema.numerics] == ["price"]
+    assert [f.name for f in train.schema.numerics] == ["price", "price.missing"]
     assert train.schema.group == "user" and test is None
     with pytest.raises(ValueError, match="`label` must name the label column"):
         datasets.load(tmp_path / "clicks.csv")

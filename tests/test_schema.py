@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_ctr import Categorical, Numeric, Schema, Sequence
+from keras_ctr import Bag, Categorical, Numeric, Schema, Sequence
 
 pytestmark = pytest.mark.once
 
@@ -72,8 +72,7 @@ def test_infer():
     )
     with pytest.raises(ValueError, match="'click'"):
         Schema.infer(df, label="clik")
-    with pytest.raises(ValueError, match="seen.*lists"):
-        Schema.infer(df, label="click")
+    assert isinstance(Schema.infer(df, label="click")["seen"], Bag)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,6 @@ import threading
 import keras
 import numpy as np
 
-from keras_ctr.features.schema import Schema
-
 BLOCK = 2**16  # rows read in one piece
 WINDOW = 16  # blocks whose rows are mixed: a million rows
 KEPT = 64  # windows whose order is remembered (4 MB each)
@@ -123,7 +121,7 @@ class Dataset(keras.utils.PyDataset):
         """Returns another view of the same rows that holds no behaviour sequences."""
         view = self.with_options()
         kept = [feature for feature in self.schema if feature not in self.schema.sequences]
-        view.schema = Schema(kept, label=self.schema.label, group=self.schema.group)
+        view.schema = self.schema.like(kept)
         return view
 
     def to_pandas(self, rows=5):
@@ -136,10 +134,11 @@ class Dataset(keras.utils.PyDataset):
             if features:
                 packed = self._split.slice(key, 0, rows)
                 columns |= {f.name: packed[:, at] for at, f in enumerate(features)}
-        for sequence in self.schema.sequences:
-            columns[sequence.name] = self._split.slice(sequence.name, 0, rows).tolist()
+        for key in self.schema.shapes():
+            if key not in ("ids", "values"):
+                columns[key] = self._split.slice(key, 0, rows).tolist()
         columns[self.schema.label] = self._split.slice("label", 0, rows)[:, 0]
-        names = self.schema.columns
+        names = [*self.schema.columns, *columns]
         return pd.DataFrame({name: columns[name] for name in names if name in columns})
 
     def on_epoch_end(self):

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from keras_ctr.datasets._raw.compression import COMPRESSIONS
-from keras_ctr.features.columns import Categorical, Sequence
+from keras_ctr.features.columns import Bag, Categorical, Sequence, Time, Vector
 
 SPLITS = ("train", "valid", "test")
 
@@ -168,7 +168,7 @@ def numeric_columns(schema):
     """Names of the columns whose raw values are numbers: quantities, cut ones, ids, the label."""
     names = [schema.label]
     for feature in schema:
-        if isinstance(feature, Sequence):
+        if isinstance(feature, Sequence | Bag | Vector | Time):
             continue
         is_name = isinstance(feature, Categorical) and feature.buckets is None
         if not (is_name and (feature.size is None or feature.hash_size is not None)):

@@ -13,14 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from keras_ctr._checks import unknown
+from keras_ctr.features.columns import Bag, Numeric, Time
 from keras_ctr.features.frames import as_polars, is_frame
-from keras_ctr.features.histories import events, right_aligned
-from keras_ctr.features.learners import Scale, learner
+from keras_ctr.features.histories import events, left_aligned, right_aligned
+from keras_ctr.features.learners import learner
+from keras_ctr.features.quantities import Clock, Scale, Widths
 from keras_ctr.features.schema import Schema
-from keras_ctr.features.tokens import hashed, labels, tokens
+from keras_ctr.features.tokens import hashed, labels, numbers, tokens
 from keras_ctr.features.vocabulary import Vocabulary
 
 FORMAT = 1
+LONGEST_BAG = 64
 _TAKEN = ("label", "group")  # keys of an encoded frame beside those of a batch
 
 
@@ -50,13 +53,13 @@ class Encoder:
     """
 
     def __init__(self, schema, source=None):
-        for sequence in schema.sequences:
-            if sequence.name in _TAKEN:
+        for key in schema.shapes():
+            if key in _TAKEN:
                 raise ValueError(
-                    f"A sequence must not be called {' or '.join(map(repr, _TAKEN))}: encoded "
-                    "frames keep labels and groups under these names."
+                    f"A column with an array of its own must not be called {key!r}: encoded frames "
+                    "keep labels and groups under such names."
                 )
-        for feature in schema.categoricals:
+        for feature in schema.vocabularies.values():
             if isinstance(feature.buckets, int) and (
                 feature.hash_size or feature.max_size or feature.min_count > 1
             ):
@@ -72,9 +75,12 @@ class Encoder:
         self.source = source
         self._given = schema
         self._fitted = None
-        self._names = {f.name: learner(f) for f in schema.categoricals}
+        self._names = {name: learner(f) for name, f in schema.vocabularies.items()}
         self._scales = {f.name: Scale(f) for f in schema.numerics}
-        self._columns = {**self._names, **self._scales}
+        self._vectors = {f.name: Widths(f) for f in schema.vectors}
+        self._clocks = {f.name: Clock(f) for f in schema.times}
+        self._columns = {**self._names, **self._scales, **self._vectors, **self._clocks}
+        self._longest = {bag.name: 0 for bag in schema.bags if bag.length is None}
 
     @property
     def schema(self):
@@ -110,6 +116,7 @@ class Encoder:
             for frame in [frames] if whole else frames:
                 frame = as_polars(frame)
                 self._check_columns(frame)
+                frame = self._with_derived(frame, partial(_row, start), held=False)
                 list(pool.map(partial(self._count, frame, start), self._columns))
                 seen += len(frame)
                 start = first_row if whole else first_row + seen
@@ -132,8 +139,8 @@ class Encoder:
 
         Returns:
             A dict of C-contiguous arrays, keys without columns left out: `"ids"` (n, F) int32,
-            `"values"` (n, N) float32, `(n, S)` int32 under each sequence's name (right-aligned,
-            padded with 0), `"label"` (n, 1) float32, `"group"` (n,) int64. A group is the 64-bit
+            `"values"` (n, N) float32, under their names what bags, vectors and sequences have in
+            `Schema.shapes`, `"label"` (n, 1) float32, `"group"` (n,) int64. A group is the 64-bit
             hash of its token, so groups stay distinct whether seen before or not; 0 if missing.
 
         Raises:
@@ -142,28 +149,28 @@ class Encoder:
         if self._fitted is None:
             raise ValueError("The encoder must be fitted before it can encode: call `fit`.")
         frame = as_polars(frame)
-        missing = [f.name for f in self.schema if f.name not in frame.columns]
+        needed = [name for name in self.schema.columns if name not in self.schema.optional]
+        missing = [name for name in needed if name not in frame.columns]
         if missing:
             raise ValueError(
                 f"The frame must have every column of the schema. Received none called: "
                 f"{', '.join(missing)} (columns: {', '.join(frame.columns)})"
             )
-        names, scales, sequences = self._names, self._scales, self.schema.sequences
-        row = partial(_row, first_row)
-
-        def encode_sequence(sequence):
-            column, at = events(frame[sequence.name], sequence)
-            ids = names[sequence.of].ids(column, sequence.name, partial(_row, first_row, at), False)
-            return right_aligned(ids, at, len(frame), sequence.length)
-
+        row, schema = partial(_row, first_row), self.schema
+        frame = self._with_derived(frame, row)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            ids = pool.map(lambda name: names[name].ids(frame[name], name, row), names)
-            values = pool.map(lambda name: scales[name].values(frame[name], name, row), scales)
-            histories = pool.map(encode_sequence, sequences)
-            encoded = {"ids": _packed(ids, frame, "int32")} if names else {}
-            if scales:
-                encoded["values"] = _packed(values, frame, "float32")
-            encoded.update(zip((sequence.name for sequence in sequences), histories, strict=True))
+            arrays = {}
+            for key, columns, dtype in (
+                ("ids", [f.name for f in schema.categoricals], "int32"),
+                ("values", [f.name for f in schema.numerics], "float32"),
+            ):
+                if columns:
+                    found = pool.map(partial(self._column, frame, row), columns)
+                    arrays[key] = _packed(found, frame, dtype, len(columns))
+            further = [*schema.bags, *schema.vectors, *schema.sequences]
+            for found in pool.map(partial(self._arrays, frame, first_row), further):
+                arrays |= found
+        encoded = {key: arrays[key] for key in schema.shapes()}
         if label and self.schema.label in frame.columns:
             encoded["label"] = labels(frame[self.schema.label], self.schema.label, row)
         group = self.schema.group
@@ -189,6 +196,7 @@ class Encoder:
             "source": self.source,
             "schema": self._given.to_dict(),
             "columns": [c.save(folder, at) for at, c in enumerate(self._columns.values())],
+            **({"longest": self._longest} if self._longest else {}),
         }
         (folder / "encoder.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
@@ -212,6 +220,7 @@ class Encoder:
         encoder = cls(Schema.from_dict(config["schema"]), source=config["source"])
         for column, state in zip(encoder._columns.values(), config["columns"], strict=True):
             column.load(folder, state)
+        encoder._longest = config.get("longest", {})
         encoder._size()
         return encoder
 
@@ -221,15 +230,76 @@ class Encoder:
 
     def _count(self, frame, rows, name):
         """Learns from one column, and from the histories that share its vocabulary."""
-        self._columns[name].count(frame[name], name, partial(_row, rows))
-        for sequence in self._given.sequences:
-            if sequence.of == name:
-                column, at = events(frame[sequence.name], sequence, whole=True)
-                self._columns[name].count(column, sequence.name, partial(_row, rows, at), False)
+        lists = [s for s in self._given.sequences if s.vocabulary == name]
+        lists += [bag for bag in self._given.bags if bag.name == name]
+        if name in frame.columns and not (lists and isinstance(lists[-1], Bag)):
+            self._columns[name].count(frame[name], name, partial(_row, rows))
+        for feature in lists:
+            column, at = events(frame[feature.name], feature, whole=True)
+            self._columns[name].count(column, feature.name, partial(_row, rows, at), False)
+            if name in self._longest:
+                longest = int(np.bincount(at).max(initial=0))
+                self._longest[name] = min(max(self._longest[name], longest, 1), LONGEST_BAG)
+
+    def _column(self, frame, row, name):
+        """One column of the packed ids or values."""
+        if name in self._names:
+            return self._names[name].ids(frame[name], name, row)
+        return self._scales[name].values(frame[name], name, row)
+
+    def _arrays(self, frame, first_row, feature):
+        """The arrays of a feature that has arrays of its own: `{key: array}`."""
+        column, name = frame[feature.name], feature.name
+        if name in self._vectors:
+            return {name: self._vectors[name].values(column, name, partial(_row, first_row))}
+        column, at = events(column, feature)
+        row = partial(_row, first_row, at)
+        if not isinstance(feature, Bag):
+            ids = self._names[feature.vocabulary].ids(column, name, row, False)
+            return {name: right_aligned(ids, at, len(frame), feature.length)}
+        ids = self._names[name].ids(column, name, row, False)
+        found = {name: left_aligned(ids, at, len(frame), feature.length)}
+        if feature.weights is not None:
+            weights, theirs = events(frame[feature.weights], feature)
+            if len(theirs) != len(at) or (theirs != at).any():
+                counts = [np.bincount(rows, minlength=len(frame)) for rows in (at, theirs)]
+                wrong = np.flatnonzero(counts[0] != counts[1])[0]
+                raise ValueError(
+                    f"Column {feature.weights!r} must hold one weight per value of {name!r}. "
+                    f"Received: {counts[1][wrong]} for {counts[0][wrong]} at row "
+                    f"{_row(first_row, wrong)}"
+                )
+            x = np.nan_to_num(numbers(weights, feature.weights, row), nan=0.0).astype("float32")
+            found[feature.weights] = left_aligned(x, at, len(frame), feature.length)
+        return found
+
+    def _with_derived(self, frame, row, held=True):
+        """A frame with the columns that are made of others: parts of moments, flags of gaps."""
+        import polars as pl
+
+        made = {}
+        for name, clock in self._clocks.items():
+            made |= clock.parts(frame[name], name, row, held)
+        for feature in self._given.numerics:
+            for other in feature.derived:
+                made[other.name] = frame[feature.name]
+                if isinstance(other, Numeric):  # the flag
+                    x = numbers(frame[feature.name], feature.name, row)
+                    made[other.name] = np.isnan(x).astype("float64")
+        return frame.with_columns(pl.Series(name, values) for name, values in made.items())
 
     def _size(self):
-        """Closes the schema: every categorical knows its size."""
-        self._fitted = self._given.resized({name: c.size for name, c in self._names.items()})
+        """Closes the schema: every size is known."""
+        facts = {name: {"size": column.size} for name, column in self._names.items()}
+        facts |= {name: c.facts for name, c in {**self._scales, **self._vectors}.items()}
+        for feature in (*self._given.numerics, *self._given.times):
+            taken = ("edges",) if isinstance(feature, Time) else ("size",)
+            for other in feature.derived:  # what is learnt of it is an option of the feature
+                learnt = {k: v for k, v in facts.pop(other.name).items() if k in taken}
+                facts[feature.name] = facts.get(feature.name, {}) | learnt
+        for name, longest in self._longest.items():
+            facts[name]["length"] = longest or 1
+        self._fitted = self._given.learnt(facts)
 
     def _check_columns(self, frame):
         known = self._given.columns
@@ -249,10 +319,9 @@ def _row(rows, *at):
     return rows + at if np.ndim(rows) == 0 else rows[at]
 
 
-def _packed(columns, frame, dtype):
-    """Stacks one array per column to a C-contiguous `(n, columns)`."""
-    columns = list(columns)
-    packed = np.empty((len(frame), len(columns)), dtype)
+def _packed(columns, frame, dtype, width):
+    """Stacks one array per column to a C-contiguous `(n, width)`."""
+    packed = np.empty((len(frame), width), dtype)
     for at, column in enumerate(columns):
         packed[:, at] = column
     return packed

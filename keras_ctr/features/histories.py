@@ -1,10 +1,10 @@
-"""Histories: ragged lists as one flat series of events, and back as a right-aligned array."""
+"""Lists of a row: as one flat series of events, and back as an array, padded left or right."""
 
 import numpy as np
 
 
 def events(column, sequence, whole=False):
-    """The events of all histories in one series, and the row each belongs to.
+    """The events of all histories (or bags) in one series, and the row each belongs to.
 
     Unless `whole`, only the `length` events that `keep` selects are returned.
     """
@@ -27,6 +27,14 @@ def events(column, sequence, whole=False):
     lengths = column.list.len().fill_null(0)
     rows = np.repeat(np.arange(len(column)), lengths.to_numpy())
     return column.filter(lengths > 0).list.explode(), rows
+
+
+def left_aligned(values, rows, height, length):
+    """Packs the values of all bags to `(height, length)`, zeros on the right."""
+    packed = np.zeros((height, length), values.dtype)
+    starts = np.searchsorted(rows, rows)  # where the bag of each value starts
+    packed[rows, np.arange(len(rows)) - starts] = values
+    return packed
 
 
 def right_aligned(ids, rows, height, length):

@@ -78,7 +78,8 @@ def numbers(column, name, row):
     """Returns the values of a polars series as float64, NaN where they are missing.
 
     Args:
-        column: polars series of numbers, booleans, or text that spells numbers.
+        column: polars series of numbers, booleans, durations (as seconds), or text that spells
+            numbers.
         name: what errors call the column.
         row: function from a position in the series to the row number that errors give.
 
@@ -100,6 +101,8 @@ def numbers(column, name, row):
             )
     elif dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
         values = column.cast(pl.Float64)
+    elif dtype == pl.Duration:
+        values = column.dt.total_microseconds().cast(pl.Float64) * 1e-6
     else:
         raise ValueError(f"Column {name!r} must hold numbers. Received: {kind_of(column)}")
     values = values.fill_null(float("nan")).to_numpy()

@@ -12,6 +12,7 @@ from keras_ctr.layers.depth.pre_norm import PreNorm
 from keras_ctr.layers.depth.serial import Serial
 from keras_ctr.layers.depth.stack import Stack
 from keras_ctr.layers.depth.tapped_stack import TappedStack
+from keras_ctr.layers.embedding.auto_dis import AutoDis
 from keras_ctr.layers.embedding.categorical_embedding import CategoricalEmbedding
 from keras_ctr.layers.embedding.click import Click
 from keras_ctr.layers.embedding.feature_embedding import FeatureEmbedding
@@ -19,6 +20,8 @@ from keras_ctr.layers.embedding.feature_selection import FeatureSelection
 from keras_ctr.layers.embedding.field_aware_embedding import FieldAwareEmbedding
 from keras_ctr.layers.embedding.field_gate import FieldGate
 from keras_ctr.layers.embedding.field_normalization import FieldNormalization
+from keras_ctr.layers.embedding.periodic_embedding import PeriodicEmbedding
+from keras_ctr.layers.embedding.piecewise_linear_embedding import PiecewiseLinearEmbedding
 from keras_ctr.layers.embedding.squeeze_excitation import SqueezeExcitation
 from keras_ctr.layers.history.action_transformer import ActionTransformer
 from keras_ctr.layers.history.augru import AUGRU
@@ -88,9 +91,14 @@ from keras_ctr.layers.tower.meta_tanh_normalization import MetaTanhNormalization
 from keras_ctr.layers.tower.mlp import MLP
 from keras_ctr.layers.tower.skip_logit import SkipLogit
 from keras_ctr.layers.tower.skip_meta_logit import SkipMetaLogit
+from keras_ctr.layers.tower.tabm import TabM
 from keras_ctr.layers.tower.towers import TOWER_ARGUMENTS, get_tower
 
 __all__ = [
+    "TabM",
+    "PiecewiseLinearEmbedding",
+    "PeriodicEmbedding",
+    "AutoDis",
     "AUGRU",
     "MLP",
     "TOWER_ARGUMENTS",

@@ -95,12 +95,14 @@ class Trainer(backend.RowTrainer, keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         click, others = y_pred[:, :1], y_pred[:, 1:]
-        loss = super().compute_loss(x, y, click, sample_weight, training)
+        members = self._members() if training else None
+        found = click if members is None else members
+        loss = super().compute_loss(x, y, found, sample_weight, training)
         if others.shape[-1]:
             loss = loss + self.auxiliary_loss(y, click, others, sample_weight)
         if self.table_l2:
             for layer in self.embeddings:
-                for weight in self._dense(layer.trainable_weights):
+                for weight in self._dense(layer.regularized):
                     loss = loss + self.table_l2 / 2 * ops.sum(ops.square(weight))
         if self.batch_l2 and training and x is not None:
             if self._counts is None:
@@ -109,6 +111,17 @@ class Trainer(backend.RowTrainer, keras.Model):
                 if layer.offsets and layer.trainable and self._dense([layer.table]):
                     loss = loss + self.batch_l2 / 2 * layer.row_penalty(x, counts)
         return loss
+
+    def _members(self):
+        """Probabilities `(B, M)` of an ensemble's members in the step that is under way, or None.
+
+        They are forgotten once they are read, lest they outlive the trace that made them.
+        """
+        way_out = getattr(self, "click", None)
+        members = getattr(way_out, "members", None)
+        if members is not None:
+            way_out.members = None
+        return members
 
     def auxiliary_loss(self, y, click, others, sample_weight):
         """Returns what the loss gains, in training, by further outputs of `call`.

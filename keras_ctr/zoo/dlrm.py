@@ -65,10 +65,12 @@ class DLRM(CTRModel):
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
-        if not self.schema.numerics:
+        dense = [batch["values"]] if self.schema.numerics else []
+        dense += [batch[vector.name] for vector in self.schema.vectors]
+        if not dense:
             self.bottom.built = True  # or Keras warns that it never will be
             return self.click(self.deep(self.combine(x), training=training))
-        dense = self.bottom(batch["values"], training=training)  # (B, D)
+        dense = self.bottom(ops.concatenate(dense, axis=-1), training=training)  # (B, D)
         x = self.combine(ops.concatenate([dense[:, None], x], axis=1))
         if self.interaction == "dot":
             x = ops.concatenate([dense, x], axis=-1)

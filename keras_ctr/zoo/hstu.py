@@ -93,7 +93,8 @@ class HSTU(CTRModel):
     def split(self, fields):
         """Returns the fields `(B, F, D_e)` of the context and those of the candidate."""
         schema = self.embed.schema
-        candidate = sorted({schema.position(sequence.of) for sequence in schema.sequences})
+        targets = {sequence.of for sequence in schema.sequences if isinstance(sequence.of, str)}
+        candidate = sorted(schema.position(name) for name in targets)
         every = range(fields.shape[1])
         context = [position for position in every if position not in candidate]
         return [ops.take(fields, part or [*every], axis=1) for part in (context, candidate)]

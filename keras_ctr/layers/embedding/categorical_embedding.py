@@ -3,7 +3,7 @@ from keras_ctr.layers.embedding.feature_embedding import FeatureEmbedding
 
 
 class CategoricalEmbedding(FeatureEmbedding):
-    """`FeatureEmbedding` without the numeric columns, for a model that reads the values themselves.
+    """`FeatureEmbedding` without numbers and vectors, for a model that reads the values themselves.
 
     Args:
         dim: embedding width `D`.
@@ -14,7 +14,7 @@ class CategoricalEmbedding(FeatureEmbedding):
         batch: dict of packed arrays as in `Schema`; `"values"` may be among them and is not read.
 
     Returns:
-        `(B, F + number of sequences, D)`; a history is the mean of its events.
+        `(B, F + number of bags and of sequences, D)`; a history is the mean of its events.
     """
 
     def __init__(self, dim, initializer=None, schema=None, **kwargs):
@@ -28,4 +28,4 @@ class CategoricalEmbedding(FeatureEmbedding):
                 "`CategoricalEmbedding` embeds names: the schema must have a Categorical column. "
                 f"Received: {names}"
             )
-        super().adapt(Schema([*schema.categoricals, *schema.sequences]))
+        super().adapt(Schema([*schema.categoricals, *schema.bags, *schema.sequences]))

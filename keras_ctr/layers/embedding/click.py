@@ -11,14 +11,21 @@ class Click(Layer):
     vector; since `Dense(1)` over a concatenation is a sum of such projections, "concatenate, then
     `Dense(1)`" is written as a list of parts.
 
+    A part of rank 3 holds the features of an ensemble's members. Each member has a projection of
+    its own, and adds its logit to those of all other parts; the probability is the mean of theirs.
+    In training the loss is the mean of their losses, for which the model finds their probabilities
+    in `members` (arXiv 2410.24210, section 3.2).
+
     Call arguments:
-        logits: tensor `(B, K)` or list of such tensors; the `K` may differ.
+        logits: tensor `(B, K)`, or `(B, M, K)` of `M` members, or list of such tensors; the `K`
+            may differ.
 
     Returns:
         Click probability `(B, 1)`, float32.
     """
 
-    takes = {"logits": "(B, K)"}
+    takes = {"logits": "(B, K) or (B, M, K)"}
+    members = None  # probabilities `(B, M)` of the last call in training
 
     def __init__(self, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -27,7 +34,7 @@ class Click(Layer):
         shapes = [input_shape] if isinstance(input_shape[0], int | None) else input_shape
         self.projections = [
             None
-            if shape[-1] == 1
+            if shape[-1] == 1 or len(shape) == 3
             else keras.layers.Dense(
                 1, use_bias=False, kernel_initializer="glorot_normal", dtype="float32"
             )
@@ -36,11 +43,26 @@ class Click(Layer):
         for projection, shape in zip(self.projections, shapes, strict=True):
             if projection is not None:
                 projection.build(shape)
+        self.vectors = [
+            self.add_weight(
+                shape=shape[1:], initializer="glorot_normal", name="member_vectors", dtype="float32"
+            )
+            if len(shape) == 3
+            else None
+            for shape in shapes
+        ]
         self.bias = self.add_weight(shape=(1,), initializer="zeros", name="bias")
 
-    def call(self, logits):
+    def call(self, logits, training=None):
         parts = logits if isinstance(logits, list | tuple) else [logits]
         total = self.bias
-        for part, projection in zip(parts, self.projections, strict=True):
+        for part, projection, vectors in zip(parts, self.projections, self.vectors, strict=True):
+            if vectors is not None:
+                part = ops.sum(part * vectors, axis=-1)  # (B, M)
             total = total + (part if projection is None else projection(part))
-        return ops.sigmoid(total)
+        found = ops.sigmoid(total)
+        if all(vectors is None for vectors in self.vectors):
+            return found
+        if training:
+            self.members = found
+        return ops.mean(found, axis=-1, keepdims=True)

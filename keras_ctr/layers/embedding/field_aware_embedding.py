@@ -43,5 +43,4 @@ class FieldAwareEmbedding(FeatureEmbedding):
         return ops.reshape(super().call(batch), (-1, fields, fields - 1, self.dim))
 
     def _num_fields(self):
-        schema = self.schema
-        return len(schema.categoricals) + len(schema.numerics) + len(schema.sequences)
+        return len(self.schema.fields)

@@ -9,7 +9,8 @@ class PerHistory(SchemaLayer):
     """Gives every behaviour history its target, and a copy of a layer that reads the two.
 
     The target of a history is the field it is `of` in the schema: `Sequence("clicks", of="item")`
-    is read with the embedding of `item`. Histories that tell of the same events, such as the items
+    is read with the embedding of `item`; one that no column is the target of, such as a gap in time
+    or a `Bag` with `tokens`, with zeros. Histories that tell of the same events, such as the items
     and the categories of all clicks, can be put side by side: then events and targets are
     concatenated, as most papers have it.
 
@@ -48,7 +49,7 @@ class PerHistory(SchemaLayer):
                 "`groups` must be a list of lists of names of sequences, such as "
                 f"[['items', 'categories']]. Received: groups={self.groups!r}"
             )
-        lengths = {sequence.name: (sequence.length, sequence.keep) for sequence in schema.sequences}
+        lengths = {history.name: (history.length, history.keep) for history in schema.histories}
         grouped = [name for group in groups for name in group]
         if grouped and not lengths:
             raise ValueError(
@@ -71,12 +72,14 @@ class PerHistory(SchemaLayer):
     def build(self, x_shape, histories_shape=()):  # Keras leaves the shape of an empty list out
         self.require_schema()
         self.adapt(self.schema)
-        sequences = [sequence.name for sequence in self.schema.sequences]
+        histories = {history.name: history for history in self.schema.histories}
+        sequences = list(histories)
         groups = [list(group) for group in self.groups or []]
         alone = [[name] for name in sequences if name not in sum(groups, [])]
         self.members = [[sequences.index(name) for name in group] for group in groups + alone]
+        of = [getattr(history, "of", None) for history in histories.values()]
         self.targets = [
-            [self.schema.position(self.schema.sequences[at].of) for at in members]
+            [self.schema.position(of[at]) if isinstance(of[at], str) else None for at in members]
             for members in self.members
         ]
         self.copies = [self.layer, *copies(self.layer, len(self.members), self.dtype_policy)[1:]]
@@ -88,7 +91,8 @@ class PerHistory(SchemaLayer):
     def call(self, x, histories, training=None):
         found = []
         for layer, members, targets in zip(self.copies, self.members, self.targets, strict=False):
-            target = ops.concatenate([x[:, at] for at in targets], axis=-1)  # (B, K)
+            target = [ops.zeros_like(x[:, 0]) if at is None else x[:, at] for at in targets]
+            target = ops.concatenate(target, axis=-1)  # (B, K)
             events = ops.concatenate([histories[at][0] for at in members], axis=-1)  # (B, S, K)
             mask = histories[members[0]][1]
             for at in members[1:]:

@@ -6,8 +6,9 @@ from keras_ctr._checks import unknown
 from keras_ctr.layers.copies import copy_of
 from keras_ctr.layers.tower.mlp import MLP
 from keras_ctr.layers.tower.skip_meta_logit import SkipMetaLogit
+from keras_ctr.layers.tower.tabm import TabM
 
-TOWERS = {"mlp": MLP, "sml": SkipMetaLogit}
+TOWERS = {"mlp": MLP, "sml": SkipMetaLogit, "tabm": TabM}
 TOWER_ARGUMENTS = ("hidden_units", "dropout", "activation")  # of which a tower by name is made
 
 
@@ -19,7 +20,8 @@ def get_tower(tower, hidden_units, activation="relu", dropout=0.0, alone=False):
 
     Args:
         tower: pattern, a layer that maps `(B, F, D)` or `(B, K)` to features `(B, K')` or a logit
-            `(B, 1)`; or `"mlp"`, an `MLP`; or `"sml"`, a `SkipMetaLogit`. `None`: `"mlp"`.
+            `(B, 1)`, or to those of an ensemble's members, `(B, M, K')`; or `"mlp"`, an `MLP`; or
+            `"sml"`, a `SkipMetaLogit`; or `"tabm"`, a `TabM`. `None`: `"mlp"`.
         hidden_units: widths of the layers, for a tower by name.
         activation: name of a Keras activation, or `"dice"`, for a tower by name.
         dropout: rate, for a tower by name.
