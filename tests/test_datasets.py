@@ -395,7 +395,12 @@ def test_from_pandas_cuts_every_row_once(kind):
 def test_from_pandas_with_frames_and_an_encoder():
     encoder = datasets.from_pandas(clicks(), SCHEMA)[0].encoder
     train, valid, test = datasets.from_pandas(
-        clicks(), valid=clicks(50, 1), test=clicks(60, 2), encoder=encoder, label="click"
+        clicks(),
+        valid=clicks(50, 1),
+        test=clicks(60, 2),
+        encoder=encoder,
+        label="click",
+        batch_size=100,
     )
     assert (train.num_rows, valid.num_rows, test.num_rows) == (1000, 50, 60)
     assert train.encoder is encoder

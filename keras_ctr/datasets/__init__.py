@@ -40,7 +40,7 @@ def load(
     name_or_path,
     root=None,
     *,
-    batch_size=4096,
+    batch_size=None,
     seed=0,
     cache=None,
     on_bad_rows="error",
@@ -58,12 +58,14 @@ def load(
             train, valid and test files (a missing valid or test is cut from train).
         root: folder of the raw files of a known data set (or its only file). By default
             `$KERAS_CTR_DATA/<name>`, then `raw/<name>` in the cache.
-        batch_size: rows per batch.
+        batch_size: rows per batch; by default 4096, and for files of your own a power of two near
+            1/128 of the training rows, from 32 to 4096.
         seed: fixes the order of training rows, the parts cut from a file, and generated data.
         cache: folder of prepared data; by default `$KERAS_CTR_CACHE`, else `~/.cache/keras_ctr`.
         on_bad_rows: `"error"`, or `"skip"` to leave malformed rows out (`dataset.skipped_rows`).
-        **options: those of the data set; for files `label` (required), `group`, `schema`, `valid`
-            and `test` (fractions of the rows).
+        **options: those of the data set; for files `label` (required), `group`, `weight`,
+            `schema`, `valid` and `test` (fractions of the rows), and `split`, see `from_pandas`:
+            `"random"` or `"group"`; a file is not cut by time, since it is read once, in its order.
 
     Returns:
         Three `Dataset` objects; only training batches are shuffled. `None` stands for a part of
@@ -83,6 +85,8 @@ def load(
 
     folder = prepare(name_or_path, root, seed=seed, cache=cache, on_bad_rows=on_bad_rows, **options)
     store = Store(folder)
+    if store.encoder.source is not None:
+        batch_size = batch_size or 4096
     return _datasets(store.splits, store.encoder, batch_size, seed)
 
 
@@ -111,7 +115,7 @@ def prepare(
     elif (path / MANIFEST).is_file():
         kind, known = None, []
     elif path.exists():
-        kind, known = _user_files, ["label", "group", "schema", "valid", "test"]
+        kind, known = _user_files, ["label", "group", "weight", "schema", "valid", "test", "split"]
     elif path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"There is no such file or folder: {name_or_path}")
     else:
@@ -140,21 +144,28 @@ def from_pandas(
     test=0.1,
     *,
     group=None,
+    weight=None,
+    split="random",
     encoder=None,
-    batch_size=4096,
+    batch_size=None,
     seed=0,
 ):
     """Makes `(train, valid, test)` of a data frame, in memory.
 
     Args:
         df: pandas or polars data frame.
-        schema: `Schema`, which must name every column; by default `Schema.infer`.
+        schema: `Schema`, which must name every column; by default `Schema.infer` of the rows to
+            train on, see `dataset.schema.describe()`.
         label: name of the label column; by default that of the schema.
-        valid: fraction of the rows for validation (drawn by `seed`), or a data frame of its own.
+        valid: fraction of the rows for validation, or a data frame of its own.
         test: the same for the test.
         group: name of the group column for `GAUC`, where there is no schema.
+        weight: name of the column of sample weights, where there is no schema.
+        split: which rows are held out: `"random"` ones; `"group"`: no group is in two parts;
+            `Time("column")`: the newest for the test, those before them for validation.
         encoder: a fitted `Encoder` to use as it is; by default one is fitted on the training rows.
-        batch_size: rows per batch.
+        batch_size: rows per batch; by default a power of two near 1/128 of the training rows, from
+            32 to 4096.
         seed: fixes which rows are drawn, and the order of training rows.
 
     Returns:
@@ -177,7 +188,7 @@ def from_pandas(
     from keras_ctr.datasets.frames import Frames
 
     given = schema if encoder is None else encoder.schema
-    frames = Frames(df, given, label, group, valid, test, seed)
+    frames = Frames(df, given, label, group, valid, test, seed, weight, split)
     encoder, memory = encode(frames, None, Reader(), Memory, encoder=encoder)
     return _datasets(memory.splits, encoder, batch_size, seed)
 
@@ -207,22 +218,23 @@ def read_frames(path, encoder, on_bad_rows="error", progress=None):
     return read_table(encoder.given, path, reader)
 
 
-def _user_files(path, seed, on_bad_rows, label=None, group=None, schema=None, **fractions):
+def _user_files(path, seed, on_bad_rows, label=None, group=None, schema=None, weight=None, **cut):
     """The source of a user's file or folder."""
     from keras_ctr.datasets.files import Files, infer_schema
     from keras_ctr.datasets.sources import chosen_schema
 
     schema = chosen_schema(
-        schema, label, group, lambda: infer_schema(path, label, group, on_bad_rows)
+        schema, label, group, lambda: infer_schema(path, label, group, on_bad_rows, weight), weight
     )
-    return Files(path, schema, seed=seed, **fractions)
+    return Files(path, schema, seed=seed, **cut)
 
 
 def _datasets(splits, encoder, batch_size, seed):
     """The three splits as `Dataset` objects, `None` for an absent one."""
-    from keras_ctr.datasets.reader import Dataset
+    from keras_ctr.datasets.reader import Dataset, batch_size_for
     from keras_ctr.datasets.sources import SPLITS
 
+    batch_size = batch_size or batch_size_for(splits["train"].rows)
     return tuple(
         Dataset(splits[name], encoder, batch_size, shuffle=name == "train", seed=seed)
         if name in splits

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from pandas.util import hash_array
 
 from keras_ctr._checks import unknown
 from keras_ctr.datasets._raw.compression import COMPRESSIONS, suffix
 from keras_ctr.datasets._raw.reader import PARQUET, SEPARATORS, Reader
+from keras_ctr.datasets.cutting import check_split
 from keras_ctr.datasets.sources import SPLITS, Source
+from keras_ctr.features.columns import Time
 from keras_ctr.features.schema import Schema
-from keras_ctr.features.tokens import labels
+from keras_ctr.features.tokens import hashed, labels, tokens
 
 
 class Files(Source):
@@ -25,15 +28,28 @@ class Files(Source):
         valid: fraction of the rows cut for validation, where there is no such file.
         test: fraction of the rows cut for the test, where there is no such file.
         seed: fixes the rows that are cut.
+        split: `"random"`: each row is drawn by itself; `"group"`: each group of the schema is, so
+            that no group is in two parts.
     """
 
     name = None  # an encoder fitted here reads any table with the columns of its schema
     title = "files"
 
-    def __init__(self, path, schema, valid=0.1, test=0.1, seed=0):
+    def __init__(self, path, schema, valid=0.1, test=0.1, seed=0, split="random"):
         check_fractions(valid, test)
+        check_split(split)
+        if isinstance(split, Time):
+            raise ValueError(
+                "A file is read once, in its order, so it is not cut by time: read it to a data "
+                "frame and use `datasets.from_pandas(df, split=...)`, or give a folder with train, "
+                f"valid and test files. Received: split={split!r}"
+            )
+        if split == "group" and schema.group is None:
+            raise ValueError("`split='group'` needs the name of the `group` column.")
         self.path, self.valid, self.test, self.seed = str(path), valid, test, seed
+        self.split = split
         self._schema = schema
+        self.inferred = bool(schema.guesses)
         self._paths = split_files(path)
 
     def schema(self):
@@ -42,7 +58,8 @@ class Files(Source):
     @property
     def options(self):
         options = {"schema": self._schema.to_dict()}
-        return options | {name: getattr(self, name) for name in ("valid", "test", "seed")}
+        further = ("valid", "test", "seed", *(["split"] if self.split != "random" else []))
+        return options | {name: getattr(self, name) for name in further}
 
     def locate(self, root, cache):
         return self.path
@@ -59,14 +76,14 @@ class Files(Source):
         if reader.on_bad_rows == "error":  # all wrong labels are looked at before one is named
             numbers.remove(self._schema.label)
         for split, path in self._paths.items():
-            for frame in reader.table(path, self._schema.columns, numbers):
+            for frame in reader.table(path, self._schema.columns, numbers, extra=self.inferred):
                 if split != "train" or not any(cut.values()):
                     yield split, frame
                     continue
                 self._check_labels(path, frame, rows)
                 rows += len(frame)
                 # One draw per row: the parts do not depend on how the file is cut into frames.
-                place = rng.random(len(frame))
+                place = rng.random(len(frame)) if self.split == "random" else self._drawn(frame)
                 for at, name in enumerate(("test", "valid", "train")):
                     part = frame.filter(pl.Series(np.searchsorted(ends, place, "right") == at))
                     if len(part):
@@ -76,6 +93,12 @@ class Files(Source):
             raise ValueError(
                 f"`{name}={cut[name]}` of {self.path} is no row. Received: {rows} rows"
             )
+
+    def _drawn(self, frame):
+        """A number in [0, 1) per row, the same for all rows of a group."""
+        group = hashed(tokens(frame[self._schema.group], self._schema.group))
+        mixed = hash_array(group ^ np.uint64(self.seed * 0x9E3779B97F4A7C15 % 2**64))
+        return (mixed >> np.uint64(11)).astype("float64") / 2**53
 
     def _check_labels(self, path, frame, first_row):
         """Before the cut, so that all wrong labels are counted and rows are those of the file."""
@@ -125,23 +148,18 @@ def split_files(path):
     return {name: found[name] for name in SPLITS if name in found}
 
 
-def infer_schema(path, label, group=None, on_bad_rows="error"):
+def infer_schema(path, label, group=None, on_bad_rows="error", weight=None):
     """Infers the `Schema` of such files from the first block of train (`Schema.infer`)."""
     path = split_files(path)["train"]
     reader = Reader(on_bad_rows)
     names = reader.names(path)
-    for name in (label, group):
+    for name in (label, group, weight):
         if name is not None and name not in names:
             raise unknown("column", name, names)
     first = next(reader.table(path, names), None)
     if first is None:
         raise ValueError(f"{path} must hold rows. Received: a header only")
-    if suffix(path) not in PARQUET:  # text: what spells numbers throughout is numeric
-        for name in first.columns:
-            values = first[name].str.strip_chars().cast(pl.Float64, strict=False)
-            if values.null_count() == first[name].null_count():
-                first = first.with_columns(values)
-    return Schema.infer(first, label=label, group=group)
+    return Schema.infer(first, label=label, group=group, weight=weight)
 
 
 def _check_suffix(path):

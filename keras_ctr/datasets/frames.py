@@ -1,7 +1,6 @@
 """`Frames`: the source for a data frame of one's own."""
 
-import numpy as np
-
+from keras_ctr.datasets.cutting import check_split, cut
 from keras_ctr.datasets.files import check_fractions
 from keras_ctr.datasets.sources import Source, chosen_schema
 from keras_ctr.features.frames import as_polars
@@ -20,6 +19,8 @@ class Frames(Source):
         valid: fraction of the rows for validation, or a data frame of its own.
         test: the same for the test.
         seed: fixes which rows are drawn.
+        weight: name of the column of weights, where there is no schema.
+        split: how rows are cut, see `cutting.cut`.
 
     Raises:
         ValueError: no rows, labels other than 0 and 1, fractions that leave nothing.
@@ -28,12 +29,30 @@ class Frames(Source):
     name = None
     title = "frames"
 
-    def __init__(self, df, schema=None, label=None, group=None, valid=0.1, test=0.1, seed=0):
+    def __init__(
+        self,
+        df,
+        schema=None,
+        label=None,
+        group=None,
+        valid=0.1,
+        test=0.1,
+        seed=0,
+        weight=None,
+        split="random",
+    ):
         frame = as_polars(df)
-        self._parts = _split_frame(frame, valid, test, seed)
+        check_split(split)
+        group_of_rows = group if schema is None else schema.group
+        self._parts = _split_frame(frame, valid, test, split, group_of_rows, seed)
         train, _ = self._parts["train"]
+        self._inferred = schema is None
         self._schema = chosen_schema(
-            schema, label, group, lambda: infer(train, label=label, group=group)
+            schema,
+            label,
+            group,
+            lambda: infer(train, label=label, group=group, weight=weight),
+            weight,
         )
         name = self._schema.label
         if name in frame.columns:  # before the cut: all rows with a wrong label are counted
@@ -50,24 +69,21 @@ class Frames(Source):
         return self._parts[split][1]
 
     def known(self, frame):
-        """The frame as it is: a column that the schema does not name is an error."""
-        return frame
+        """The frame as it is: a column that a given schema does not name is an error."""
+        return frame.select(self._schema.columns) if self._inferred else frame
 
 
-def _split_frame(frame, valid, test, seed):
+def _split_frame(frame, valid, test, split, group, seed):
     """Returns `{split: (frame, row numbers)}`; `valid` and `test` are fractions or frames."""
-    frames, rows = {}, np.random.default_rng(seed).permutation(len(frame))
-    fractions = [part for part in (valid, test) if isinstance(part, int | float)]
-    check_fractions(*fractions, *[0.0] * (2 - len(fractions)))
-    for name, part in (("test", test), ("valid", valid)):
-        if not isinstance(part, int | float):
+    frames, given = {}, {"test": test, "valid": valid}
+    fractions = {name: part for name, part in given.items() if isinstance(part, int | float)}
+    check_fractions(fractions.get("valid", 0.0), fractions.get("test", 0.0))
+    for name, part in given.items():
+        if name not in fractions:
             frames[name] = as_polars(part), 0
-        elif part:
-            count = max(1, round(part * len(frame)))
-            chosen, rows = np.sort(rows[:count]), rows[count:]
-            frames[name] = frame[chosen], chosen
-    rows = np.sort(rows)
-    frames["train"] = frame[rows], rows
+    wanted = {name: part for name, part in fractions.items() if part}
+    for name, rows in cut(frame, wanted, split, group, seed).items():
+        frames[name] = frame[rows], rows
     for name, (part, _) in frames.items():
         if not len(part):
             raise ValueError(f"`{name}` must have rows. Received: none (of {len(frame)} in `df`)")

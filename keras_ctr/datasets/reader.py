@@ -6,9 +6,20 @@ import threading
 import keras
 import numpy as np
 
+from keras_ctr.datasets.sampling import Negatives
+
 BLOCK = 2**16  # rows read in one piece
 WINDOW = 16  # blocks whose rows are mixed: a million rows
 KEPT = 64  # windows whose order is remembered (4 MB each)
+
+
+def batch_size_for(rows):
+    """Returns the rows per batch for so many to train on: 1/128, as a power of two in [32, 4096].
+
+    So an epoch is some hundred steps whatever its size, until batches are as large as what BARS
+    uses on logs. Our choice.
+    """
+    return int(min(4096, max(32, 2 ** round(math.log2(max(rows, 1) / 128)))))
 
 
 class Dataset(keras.utils.PyDataset):
@@ -32,6 +43,10 @@ class Dataset(keras.utils.PyDataset):
         shuffle: whether to shuffle, each epoch anew.
         seed: integer that fixes the order.
         drop_remainder: whether to leave out the last batch if it is smaller.
+        negatives: share of the rows with label 0 that an epoch holds, in (0, 1], each epoch others.
+            An epoch has all rows with label 1 and `round(negatives × the others)` of those with
+            label 0. A `CTRModel` that is trained on them still learns the probabilities of all
+            rows, see `CTRModel.fit`.
         **workers: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
     """
 
@@ -43,9 +58,14 @@ class Dataset(keras.utils.PyDataset):
         shuffle=False,
         seed=0,
         drop_remainder=False,
+        negatives=1.0,
         **workers,
     ):
         super().__init__(**workers)
+        if not isinstance(negatives, int | float) or not 0 < negatives <= 1:
+            raise ValueError(
+                f"`negatives` must be a share in (0, 1]. Received: negatives={negatives!r}"
+            )
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
         self.encoder = encoder
@@ -54,25 +74,46 @@ class Dataset(keras.utils.PyDataset):
         self.shuffle = shuffle
         self.seed = seed
         self.drop_remainder = drop_remainder
+        self.negatives = float(negatives)
         self.epoch = 0
         self._split = split
+        self._sample = None  # made when the first number is asked for: it reads all labels
         self._orders = {}
         self._lock = threading.Lock()
 
     @property
     def num_rows(self):
-        """Number of rows of the split."""
-        return self._split.rows
+        """Number of rows of an epoch: all of the split, but for `negatives` that are left out."""
+        return self._split.rows if self._sampled is None else self._sampled.num_rows
+
+    @property
+    def _sampled(self):
+        if self.negatives == 1.0:
+            return None
+        with self._lock:
+            if self._sample is None:
+                self._sample = Negatives(self._split, self.negatives, BLOCK)
+        return self._sample
 
     @property
     def labels(self):
-        """All labels, `(num_rows, 1)` float32, in the order of the stored rows."""
+        """All labels, `(N, 1)` float32, in the order of the stored rows.
+
+        Like `groups`, `weights` and `extra`, of all `N` rows of the split, also where `negatives`
+        leaves some out of an epoch: `predict` and `evaluate` read all of them.
+        """
         return self._split.column("label")
 
     @property
     def groups(self):
-        """The group of every row, `(num_rows,)` int64 in stored order; None without groups."""
+        """The group of every row, `(N,)` int64 in stored order; None without groups."""
         return self._split.column("group") if "group" in self._split.keys else None
+
+    @property
+    def weights(self):
+        """The sample weight of every row, `(N,)` float32 in stored order, or None."""
+        key = "extra:weight"
+        return self._split.column(key) if key in self._split.keys else None
 
     @property
     def extras(self):
@@ -80,7 +121,7 @@ class Dataset(keras.utils.PyDataset):
         return [key.removeprefix("extra:") for key in self._split.keys if key.startswith("extra:")]
 
     def extra(self, name):
-        """A further column of the data, `(num_rows,)` float32 in stored order."""
+        """A further column of the data, `(N,)` float32 in stored order."""
         from keras_ctr._checks import unknown
 
         if name not in self.extras:
@@ -97,13 +138,21 @@ class Dataset(keras.utils.PyDataset):
         """Malformed rows that were left out when the raw files were read."""
         return self._split.skipped_rows
 
-    def with_options(self, batch_size=None, shuffle=None, seed=None, drop_remainder=None):
-        """Returns another view of the same rows, at epoch 0, with some options changed."""
+    def with_options(
+        self, batch_size=None, shuffle=None, seed=None, drop_remainder=None, negatives=None
+    ):
+        """Returns another view of the same rows, at epoch 0, with some options changed.
+
+        Example:
+
+        >>> train = train.with_options(negatives=0.05)  # of 20 rows without a click, one
+        """
         given = {
             "batch_size": batch_size,
             "shuffle": shuffle,
             "seed": seed,
             "drop_remainder": drop_remainder,
+            "negatives": negatives,
         }
         options = {name: getattr(self, name) if v is None else v for name, v in given.items()}
         view = Dataset(
@@ -128,7 +177,7 @@ class Dataset(keras.utils.PyDataset):
         """The first stored rows, encoded, as a `pandas.DataFrame`: to look at."""
         import pandas as pd
 
-        rows = min(rows, self.num_rows)
+        rows = min(rows, self._split.rows)
         columns = {}
         for key, features in (("ids", self.schema.categoricals), ("values", self.schema.numerics)):
             if features:
@@ -154,7 +203,7 @@ class Dataset(keras.utils.PyDataset):
             raise IndexError(f"The batch must be in [0, {len(self)}). Received: {index}")
         start = index * self.batch_size
         end = min(start + self.batch_size, self.num_rows)
-        if self.shuffle:
+        if self.shuffle or self.negatives < 1:
             rows = self._shuffled(self.epoch, start, end)
             batch = {key: self._split.take(key, rows) for key in self._inputs()}
         else:
@@ -190,12 +239,23 @@ class Dataset(keras.utils.PyDataset):
 
     def _blocks(self, epoch):
         """The epoch's order of blocks, and where each window of that order ends."""
-        count = math.ceil(self.num_rows / BLOCK)
-        blocks = np.random.default_rng([self.seed, epoch]).permutation(count)
-        heights = np.minimum(BLOCK, self.num_rows - blocks * BLOCK)
+        count = math.ceil(self._split.rows / BLOCK)
+        blocks = np.arange(count)
+        if self.shuffle:
+            blocks = np.random.default_rng([self.seed, epoch]).permutation(count)
+        if self._sampled is None:
+            heights = np.minimum(BLOCK, self._split.rows - blocks * BLOCK)
+        else:
+            heights = self._sampled.heights(self.seed, epoch)[blocks]
         ends = np.cumsum(heights)
         last = np.arange(WINDOW - 1, count + WINDOW - 1, WINDOW)
         return blocks, ends[np.minimum(last, count - 1)]
+
+    def _rows(self, block, epoch):
+        """The numbers of the rows that a block has in the epoch."""
+        if self._sampled is None:
+            return np.arange(block * BLOCK, min((block + 1) * BLOCK, self._split.rows))
+        return self._sampled.rows(block, self.seed, epoch)
 
     def _order(self, epoch, window, blocks):
         """The mixed row numbers of a window."""
@@ -204,8 +264,9 @@ class Dataset(keras.utils.PyDataset):
             if key in self._orders:
                 return self._orders[key]
         chosen = blocks[window * WINDOW : (window + 1) * WINDOW]
-        rows = [np.arange(b * BLOCK, min((b + 1) * BLOCK, self.num_rows)) for b in chosen]
-        order = np.random.default_rng([self.seed, epoch, window]).permutation(np.concatenate(rows))
+        order = np.concatenate([self._rows(block, epoch) for block in chosen])
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, epoch, window]).permutation(order)
         with self._lock:
             while len(self._orders) >= KEPT:
                 self._orders.pop(next(iter(self._orders)))

@@ -166,7 +166,7 @@ def option_names(source):
 
 def numeric_columns(schema):
     """Names of the columns whose raw values are numbers: quantities, cut ones, ids, the label."""
-    names = [schema.label]
+    names = [name for name in (schema.label, schema.weight) if name is not None]
     for feature in schema:
         if isinstance(feature, Sequence | Bag | Vector | Time):
             continue
@@ -183,7 +183,7 @@ def read_table(schema, path, reader):
     return reader.table(path, schema.columns, numeric_columns(schema), optional, extra=True)
 
 
-def chosen_schema(schema, label, group, infer):
+def chosen_schema(schema, label, group, infer, weight=None):
     """Returns `schema`, or what `infer` returns where there is none.
 
     Raises:
@@ -193,9 +193,11 @@ def chosen_schema(schema, label, group, infer):
         if label is None:
             raise ValueError("`label` must name the label column. Received: label=None, no schema")
         return infer()
-    if label not in (None, schema.label) or group not in (None, schema.group):
-        raise ValueError(
-            f"`label` and `group` must be those of the schema, {schema.label!r} and "
-            f"{schema.group!r}. Received: label={label!r}, group={group!r}"
-        )
+    given = {"label": label, "group": group, "weight": weight}
+    for role, name in given.items():
+        if name not in (None, getattr(schema, role)):
+            raise ValueError(
+                f"`label`, `group` and `weight` must be those of the schema, {schema.label!r}, "
+                f"{schema.group!r} and {schema.weight!r}. Received: {role}={name!r}"
+            )
     return schema

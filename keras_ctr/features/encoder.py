@@ -19,12 +19,12 @@ from keras_ctr.features.histories import events, left_aligned, right_aligned
 from keras_ctr.features.learners import learner
 from keras_ctr.features.quantities import Clock, Scale, Widths
 from keras_ctr.features.schema import Schema
-from keras_ctr.features.tokens import hashed, labels, numbers, tokens
+from keras_ctr.features.tokens import hashed, labels, numbers, sample_weights, tokens
 from keras_ctr.features.vocabulary import Vocabulary
 
 FORMAT = 1
 LONGEST_BAG = 64
-_TAKEN = ("label", "group")  # keys of an encoded frame beside those of a batch
+_TAKEN = ("label", "group", "weight")  # keys of an encoded frame beside those of a batch
 
 
 class Encoder:
@@ -173,6 +173,9 @@ class Encoder:
         encoded = {key: arrays[key] for key in schema.shapes()}
         if label and self.schema.label in frame.columns:
             encoded["label"] = labels(frame[self.schema.label], self.schema.label, row)
+        weight = self.schema.weight
+        if weight is not None and weight in frame.columns:
+            encoded["weight"] = sample_weights(frame[weight], weight, row)
         group = self.schema.group
         if group is not None and group in frame.columns:
             encoded["group"] = hashed(tokens(frame[group], group)).view("int64")

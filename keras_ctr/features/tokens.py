@@ -203,6 +203,27 @@ def texts_of(feature, column, name, row, fill):
     return texts
 
 
+def sample_weights(column, name, row):
+    """Returns sample weights as `(n,)` float32, finite and >= 0. Args as for `numbers`.
+
+    Raises:
+        ValueError: a weight that is missing or negative, or too large for float32: how many, and
+            the first row.
+    """
+    found = numbers(column, name, row)
+    with np.errstate(over="ignore"):
+        found = found.astype("float32")
+    wrong = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+    if len(wrong):
+        first = found[wrong[0]]
+        raise ValueError(
+            f"The weight {name!r} must be a finite number >= 0. Received: {len(wrong)} of "
+            f"{len(found)} rows with another, the first "
+            f"{'no value' if np.isnan(first) else f'{first:g}'} at row {row(wrong[0])}"
+        )
+    return found
+
+
 def hashed(texts):
     """Returns a stable 64-bit hash (uint64) of every text; 0 where it is null.
 

@@ -52,13 +52,16 @@ def encode(source, root, reader, open_sink, over=iter, encoder=None):
 def _encoded(encoder, split, frame, extras, first_row):
     """Like `Encoder.encode`, but labels must be there, extras come too, errors name the split."""
     schema = encoder.schema
-    absent = [n for n in (schema.label, schema.group) if n is not None and n not in frame.columns]
+    needed = (schema.label, schema.group, schema.weight)
+    absent = [name for name in needed if name is not None and name not in frame.columns]
     if absent:
         raise ValueError(f"The {split} rows must have the columns {', '.join(absent)}.")
     try:
         arrays = encoder.encode(frame, first_row=first_row)
     except ValueError as error:
         raise ValueError(f"In {split}: {error}") from error
+    if "weight" in arrays:
+        arrays["extra:weight"] = arrays.pop("weight")
     for name in extras:
         arrays[f"extra:{name}"] = frame[name].to_numpy().astype(np.float32)
     return arrays
