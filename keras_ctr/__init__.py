@@ -35,6 +35,7 @@ __all__ = [
     "__version__",
     "datasets",
     *_rooms.NAMES,
+    *_rooms.ASKED_FOR,
 ]
 
 # `import keras_ctr.schema` finds what now stands in a room.
@@ -47,7 +48,7 @@ _rooms.wait()
 def __getattr__(name):
     if name in ("Dataset", "Source"):  # which need Keras, or polars
         return getattr(datasets, name)
-    if name in _rooms.NAMES:
+    if name in _rooms.NAMES or name in _rooms.ASKED_FOR:
         return _rooms.public(name)
     raise AttributeError(f"module 'keras_ctr' has no attribute {name!r}")
 

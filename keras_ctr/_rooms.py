@@ -13,6 +13,7 @@ import sys
 from keras_ctr import _start
 
 NAMES = {  # what is public at the top of the package, and where it stands
+    "fit": "keras_ctr.tabular.fit:fit",
     "flops": "keras_ctr.measure:flops",
     "layers": "keras_ctr.layers",
     "losses": "keras_ctr.losses",
@@ -24,11 +25,14 @@ NAMES = {  # what is public at the top of the package, and where it stands
     "training": "keras_ctr.training",
     "zoo": "keras_ctr.zoo",
 }
+ASKED_FOR = {  # as well, but imported only by name: it needs a package that may not be there
+    "CTRClassifier": "keras_ctr.tabular.classifier:CTRClassifier",
+}
 MOVED = ("plots", "recipes", "studies")  # modules that were at the top before
 ROOMS = {  # what imports Keras
     *("keras_ctr.backend", "keras_ctr.experiments", "keras_ctr.layers", "keras_ctr.losses"),
     *("keras_ctr.measure", "keras_ctr.metrics", "keras_ctr.optimizers", "keras_ctr.testing"),
-    *("keras_ctr.training", "keras_ctr.zoo"),
+    *("keras_ctr.tabular", "keras_ctr.training", "keras_ctr.zoo"),
 }
 
 
@@ -55,7 +59,7 @@ def import_all():
 
 
 def _found(name):
-    module, _, attribute = NAMES[name].partition(":")
+    module, _, attribute = {**NAMES, **ASKED_FOR}[name].partition(":")
     module = importlib.import_module(module)
     return getattr(module, attribute) if attribute else module
 

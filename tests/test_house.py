@@ -26,6 +26,7 @@ FLOORS = [
     {"zoo"},
     {"measure"},
     {"experiments", "testing"},
+    {"tabular"},
     {"cli"},
 ]
 

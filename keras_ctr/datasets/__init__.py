@@ -231,7 +231,8 @@ def _user_files(path, seed, on_bad_rows, label=None, group=None, schema=None, we
 
 def _datasets(splits, encoder, batch_size, seed):
     """The three splits as `Dataset` objects, `None` for an absent one."""
-    from keras_ctr.datasets.reader import Dataset, batch_size_for
+    from keras_ctr.datasets.reader import Dataset
+    from keras_ctr.datasets.sizes import batch_size_for
     from keras_ctr.datasets.sources import SPLITS
 
     batch_size = batch_size or batch_size_for(splits["train"].rows)

@@ -13,19 +13,11 @@ import keras
 from keras_ctr import layers, zoo
 from keras_ctr._checks import unknown
 from keras_ctr._config import arguments
-from keras_ctr.datasets.reader import batch_size_for
-
+from keras_ctr.datasets.sizes import batch_size_for
 
 # Parts of names of weights that AdamW leaves as they are.
 NOT_DECAYED = [
-    "bias",
-    "table",
-    "inward",
-    "outward",
-    "member_vectors",
-    "gamma",
-    "beta",
-    "pretrained",
+    *("bias", "table", "inward", "outward", "member_vectors", "gamma", "beta", "pretrained"),
 ]
 
 
@@ -329,7 +321,7 @@ def short_history(data=None, model=None):
     )
 
 
-def one_call(data=None, model=None, rows=30_000, quantities=True):
+def one_call(data=None, model=None, rows=30_000):
     """What `keras_ctr.fit` does: AdamW, an ensemble tower, a moving average, early stopping.
 
     An epoch is some hundred steps (`datasets.from_pandas` says how), and training goes on until
@@ -343,8 +335,6 @@ def one_call(data=None, model=None, rows=30_000, quantities=True):
         data: not looked at.
         model: not looked at.
         rows: number of rows to train on.
-        quantities: whether there are any among the columns. Where all are names, what counts is how
-            they meet, for which the tower is wider and deeper.
     """
     batch = batch_size_for(rows)
     steps = max(1, rows // batch)

@@ -32,10 +32,11 @@ def as_polars(frame):
         frame: a pandas or polars data frame, an Arrow table (anything with `__arrow_c_stream__`), a
             dict of columns, or a list of rows, each a dict.
 
-    NaN, None and `pandas.NA` become null in every column but floats, which keep their NaN.
+    NaN, None and `pandas.NA` become null in every column but floats, which keep their NaN. Names
+    of columns become text; the index of a pandas frame is left out.
 
     Raises:
-        ValueError: another type, or two columns of one name.
+        ValueError: another type, two columns of one name, or names of several levels.
     """
     import polars as pl
 
@@ -55,6 +56,12 @@ def as_polars(frame):
         raise ValueError(
             "`frame` must be a pandas or polars data frame, an Arrow table, a dict of columns or a "
             f"list of rows. Received: {type(frame).__name__}"
+        )
+    if isinstance(frame.columns, pd.MultiIndex):
+        raise ValueError(
+            "Column names must have one level, such as after "
+            "`df.columns = ['_'.join(map(str, name)) for name in df.columns]`. Received: "
+            f"{frame.columns.nlevels} levels"
         )
     names = [str(name) for name in frame.columns]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -222,7 +222,9 @@ class Schema:
 
     def like(self, features):
         """Returns a schema of other features, with label, group and weight of this one."""
-        return Schema(features, label=self.label, group=self.group, weight=self.weight)
+        found = Schema(features, label=self.label, group=self.group, weight=self.weight)
+        found.guesses = self.guesses
+        return found
 
     @property
     def fields(self):
