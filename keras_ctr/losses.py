@@ -1,5 +1,8 @@
 """The default loss: log loss on probabilities that behaves like a loss on logits."""
 
+import contextlib
+import math
+
 import keras
 from keras import ops
 
@@ -31,6 +34,21 @@ class LogLoss(keras.losses.Loss):
     def __init__(self, reduction="sum_over_batch_size", name="logloss", **kwargs):
         super().__init__(reduction=reduction, name=name, **kwargs)
 
+    _negatives = 1.0
+
+    @contextlib.contextmanager
+    def of_sampled(self, negatives):
+        """While open, the loss is that of `on_sampled_odds(p, negatives)`, as exact as that of `p`.
+
+        Near 1 the sampled probability itself has fewer digits in float32 than `p`. So it is not
+        computed: its loss is `loss(p) + ln(p + r·(1 - p)) - (1 - y)·ln(r)`.
+        """
+        self._negatives = negatives
+        try:
+            yield
+        finally:
+            self._negatives = 1.0
+
     def call(self, y_true, y_pred):
         y_pred = ops.convert_to_tensor(y_pred, dtype="float32")
         y_true = ops.cast(y_true, "float32")
@@ -44,4 +62,25 @@ class LogLoss(keras.losses.Loss):
             )
         log_p = ops.log(ops.maximum(y_pred, SMALLEST_P))
         log_complement = ops.log(ops.maximum(1.0 - y_pred, SMALLEST_COMPLEMENT))
-        return ops.mean(-y_true * log_p - (1.0 - y_true) * log_complement, axis=-1)
+        loss = -y_true * log_p - (1.0 - y_true) * log_complement
+        if self._negatives < 1.0:
+            rate = self._negatives
+            loss = loss + ops.log(y_pred + rate * (1.0 - y_pred)) - (1.0 - y_true) * math.log(rate)
+        return ops.mean(loss, axis=-1)
+
+
+def on_sampled_odds(p, negatives):
+    """Returns the click probability among rows of which only a share of the negatives is kept.
+
+    `p / (p + r·(1 - p))`, of which the logit is that of `p` less `ln(r)`.
+
+    Args:
+        p: float32 tensor of probabilities among all rows.
+        negatives: the share `r` in (0, 1].
+
+    Reference:
+        King and Zeng, "Logistic Regression in Rare Events Data", Political Analysis 9(2), 2001,
+        eq. (7), the prior correction. Its inverse is in He et al., "Practical Lessons from
+        Predicting Clicks on Ads at Facebook", ADKDD 2014, section 6.3.
+    """
+    return p if negatives == 1.0 else p / (p + negatives * (1.0 - p))

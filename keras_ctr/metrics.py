@@ -10,7 +10,7 @@ updated inside a compiled training step.
 import keras
 import numpy as np
 
-from keras_ctr._checks import unknown
+from keras_ctr._checks import require_positive, unknown
 from keras_ctr.losses import SMALLEST_COMPLEMENT, SMALLEST_P
 
 
@@ -86,6 +86,42 @@ def calibration(labels, probabilities, weights=None):
     labels, p, weights = _flat(labels, probabilities, weights)
     clicks = np.sum(weights * labels)
     return float(np.sum(weights * p) / clicks) if clicks else float("nan")
+
+
+def reliability(labels, probabilities, bins=10, weights=None):
+    """Returns what a reliability diagram shows: predictions and click rates, by prediction.
+
+    The rows, in the order of their predictions, are cut into bins of equal weight: deciles, where
+    there are ten. Rows of one and the same prediction stay together, so bins may be unequal, or
+    fewer. `pandas.DataFrame(reliability(...))` is a table of them.
+
+    Args:
+        labels: `(N,)`, 0 or 1.
+        probabilities: `(N,)`.
+        bins: number of bins, at least 1.
+        weights: optional `(N,)`, non-negative, of which the means are weighted.
+
+    Returns:
+        A list of dicts, by rising prediction: `"rows"`, their number; `"prediction"`, the mean
+        probability; `"click_rate"`, the mean label; and `"ratio"`, the first over the second as in
+        `calibration`: 1 is calibrated, NaN without clicks.
+    """
+    require_positive(bins=bins)
+    labels, p, weights = _flat(labels, probabilities, weights)
+    _, group = np.unique(p, return_inverse=True)  # numbered by rising prediction
+    of_group = np.bincount(group, weights)
+    middle = (np.cumsum(of_group) - of_group / 2) / of_group.sum()
+    bin_of = np.minimum((middle * bins).astype(int), bins - 1)[group]
+    found = []
+    for at in range(bins):
+        inside = bin_of == at
+        weight = weights[inside].sum()
+        if weight:
+            prediction, rate = (weights[inside] @ a[inside] / weight for a in (p, labels))
+            ratio = float(prediction / rate) if rate else float("nan")
+            row = {"prediction": float(prediction), "click_rate": float(rate), "ratio": ratio}
+            found.append({"rows": int(inside.sum())} | row)
+    return found
 
 
 def _flat(labels, scores, weights):

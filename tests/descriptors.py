@@ -49,6 +49,7 @@ def inputs(takes, seed=0):
     mask = np.arange(S)[None, :] >= np.arange(B)[:, None] % S  # right-aligned, none empty
     return {
         "flat": lambda: (normal(B, D), {}),
+        "values": lambda: (normal(B, 3), {}),
         "fields": lambda: (normal(B, F, D), {}),
         "tokens": lambda: (normal(B, T, D), {}),
         "pairs": lambda: (normal(B, F, F - 1, D), {}),
@@ -69,6 +70,7 @@ LAYERS = {
     "AttentionalFactorizationMachine": Descriptor(
         partial(layers.AttentionalFactorizationMachine, 5, 0.1), "fields"
     ),
+    "AutoDis": Descriptor(partial(layers.AutoDis, 4, 5), "values"),
     "AutoSplitTokenizer": Descriptor(partial(layers.AutoSplitTokenizer, 3, 6), "fields"),
     "BehaviorTransformer": Descriptor(partial(layers.BehaviorTransformer, 4, 1, 2), "history"),
     "BiInteraction": Descriptor(layers.BiInteraction, "fields"),
@@ -142,6 +144,13 @@ LAYERS = {
     "PerTokenSwiGLU": Descriptor(
         partial(layers.PerTokenSwiGLU, 2, router=layers.ExpertRouter(4, 3))
     ),
+    "PeriodicEmbedding": Descriptor(
+        partial(layers.PeriodicEmbedding, 4, 5, activation="tanh"), "values"
+    ),
+    "PiecewiseLinearEmbedding": Descriptor(
+        partial(layers.PiecewiseLinearEmbedding, 4, [[-2.0, 0.0, 0.5, 2.0], [-1.0, 1.0], [0, 3]]),
+        "values",
+    ),
     "PostNormLayer": Descriptor(partial(layers.PostNormLayer, 2, 6)),
     "PreNorm": Descriptor(partial(layers.PreNorm, layers.FeedForward(2), 0.1, layers.SeeDNorm())),
     "SearchedInterest": Descriptor(partial(layers.SearchedInterest, 3, 3, 4), "history"),
@@ -157,6 +166,7 @@ LAYERS = {
     "SoftSearch": Descriptor(partial(layers.SoftSearch, 3, 4), "history"),
     "SqueezeExcitation": Descriptor(partial(layers.SqueezeExcitation, 2), "fields"),
     "Stack": Descriptor(partial(layers.Stack, [layers.FeedForward(2)], residuals.deres())),
+    "TabM": Descriptor(partial(layers.TabM, [6, 3], "silu", 0.1, 4), "flat"),
     "TappedStack": Descriptor(partial(layers.TappedStack, [layers.FeedForward(2)])),
     "TargetAttention": Descriptor(partial(layers.TargetAttention, [5], softmax=True), "history"),
     "TokenMixing": Descriptor(partial(layers.TokenMixing, 2)),

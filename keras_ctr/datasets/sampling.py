@@ -22,6 +22,7 @@ class Negatives:
     def __init__(self, split, share, block):
         self._split = split
         self._block = block
+        self._last = None, None  # epoch, and what each block keeps in it
         starts = range(0, split.rows, block)
         self._there = [int(np.sum(self._labels(at) < 0.5)) for at in range(len(starts))]
         self._upto = np.cumsum([0, *self._there])
@@ -53,10 +54,15 @@ class Negatives:
         total = int(self._upto[-1])
         if not total:
             return np.zeros(len(self._there), "int64")
+        key, found = self._last
+        if key == (seed, epoch):
+            return found
         start = int(np.random.default_rng([seed, epoch, 1]).integers(total))
         # In Python's integers: the product of two numbers of rows may not fit into 64 bits.
         marks = [(self.kept * int(upto) + start) // total for upto in self._upto]
-        return np.diff(marks)
+        found = np.diff(marks)
+        self._last = (seed, epoch), found
+        return found
 
     def _labels(self, block):
         start = block * self._block

@@ -95,15 +95,12 @@ from keras_ctr.layers.tower.tabm import TabM
 from keras_ctr.layers.tower.towers import TOWER_ARGUMENTS, get_tower
 
 __all__ = [
-    "TabM",
-    "PiecewiseLinearEmbedding",
-    "PeriodicEmbedding",
-    "AutoDis",
     "AUGRU",
     "MLP",
     "TOWER_ARGUMENTS",
     "ActionTransformer",
     "AttentionalFactorizationMachine",
+    "AutoDis",
     "AutoSplitTokenizer",
     "BehaviorTransformer",
     "BiInteraction",
@@ -153,6 +150,8 @@ __all__ = [
     "PerHistory",
     "PerTokenDense",
     "PerTokenSwiGLU",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "PostNormLayer",
     "PreNorm",
     "SearchedInterest",
@@ -166,6 +165,7 @@ __all__ = [
     "SoftSearch",
     "SqueezeExcitation",
     "Stack",
+    "TabM",
     "TappedStack",
     "TargetAttention",
     "TokenMixing",

@@ -51,3 +51,9 @@ def unbuilt(config):
         return config  # the dtype of an input is that of the data
     left_out = ("build_config", "dtype")
     return {key: unbuilt(value) for key, value in config.items() if key not in left_out}
+
+
+def another(initializer):
+    """Returns an initializer that draws anew, where one that is used again would repeat itself."""
+    is_object = isinstance(initializer, keras.initializers.Initializer)
+    return initializer.clone() if is_object else initializer

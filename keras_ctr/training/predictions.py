@@ -43,10 +43,8 @@ def collect(predict, x, y=None, sample_weight=None, **kwargs):
 
 def in_stored_order(x):
     """Returns a data set of `keras_ctr.datasets` unshuffled and whole, anything else as it is."""
-    if hasattr(x, "negatives"):
-        x = x.with_options(negatives=1.0)
     if hasattr(x, "with_options"):
-        return x.with_options(shuffle=False, drop_remainder=False)
+        return x.with_options(shuffle=False, drop_remainder=False, negatives=1.0)
     return x
 
 

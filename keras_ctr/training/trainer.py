@@ -12,22 +12,26 @@ from keras_ctr import backend
 from keras_ctr import metrics as ctr_metrics
 from keras_ctr._checks import require_not_negative
 from keras_ctr.features.frames import is_raw
-from keras_ctr.losses import LogLoss
+from keras_ctr.losses import LogLoss, on_sampled_odds
 from keras_ctr.optimizers import portable
 from keras_ctr.training import rules
 from keras_ctr.training.guard import Guard
 from keras_ctr.training.predictions import BATCH_SIZE, collect, in_stored_order
 from keras_ctr.training.progress import StopNow, callbacks_of
+from keras_ctr.training.recalibration import Recalibrated
 from keras_ctr.training.tables import CHOICES, has_trained_table, tables_of
+from keras_ctr.training.weighing import class_weights, row_weights
 
 
-class Trainer(backend.RowTrainer, keras.Model):
+class Trainer(Recalibrated, backend.RowTrainer, keras.Model):
     """A Keras model whose large tables are trained by rows, and which is evaluated exactly.
 
     A subclass has `embeddings`, its `FeatureEmbedding` layers, `schema`, `admit`, which turns what
     users give into what the model takes, and `encoded`, which does so with raw values. What else
     its loss holds is `auxiliary_loss`.
     """
+
+    others_are_clicks = False  # whether `call` returns further click probabilities in training
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -37,6 +41,7 @@ class Trainer(backend.RowTrainer, keras.Model):
         self.guard = None
         self.batch_l2 = 0.0
         self._fitting = self._warned = False
+        self._negatives, self._class_weights = 1.0, None  # of the data that are trained on
 
     def compile(
         self,
@@ -96,9 +101,23 @@ class Trainer(backend.RowTrainer, keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         click, others = y_pred[:, :1], y_pred[:, 1:]
         members = self._members() if training else None
-        found = click if members is None else members
-        loss = super().compute_loss(x, y, found, sample_weight, training)
+        found, labels = click, y
+        if members is not None:  # a label for each, as most losses want it
+            labels = y if len(y.shape) == 2 else ops.expand_dims(y, -1)
+            found, labels = members, ops.cast(labels, members.dtype) * ops.ones_like(members)
+        negatives = self._negatives if training else 1.0
+        if training and self._class_weights:
+            sample_weight = row_weights(self._class_weights, y, sample_weight)
+        if type(self.loss) is LogLoss:
+            with self.loss.of_sampled(negatives):
+                loss = super().compute_loss(x, labels, found, sample_weight, training)
+        else:
+            found = on_sampled_odds(found, negatives)
+            loss = super().compute_loss(x, labels, found, sample_weight, training)
         if others.shape[-1]:
+            click = on_sampled_odds(click, negatives)
+            if self.others_are_clicks:
+                others = on_sampled_odds(others, negatives)
             loss = loss + self.auxiliary_loss(y, click, others, sample_weight)
         if self.table_l2:
             for layer in self.embeddings:
@@ -128,8 +147,10 @@ class Trainer(backend.RowTrainer, keras.Model):
 
         Args:
             y: labels `(B, 1)`.
-            click: probabilities `(B, 1)`, the first column of what `call` returns.
-            others: its further columns `(B, K)`, which it returns in training only.
+            click: probabilities `(B, 1)`, the first column of what `call` returns; among the rows
+                that are trained on, where those are a sample (`negatives` of a data set).
+            others: its further columns `(B, K)`, which it returns in training only; of the same
+                rows where `others_are_clicks`.
             sample_weight: `(B,)`, `(B, 1)` or `None`.
         """
         raise NotImplementedError(
@@ -138,8 +159,26 @@ class Trainer(backend.RowTrainer, keras.Model):
         )
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Metrics are of the click: what auxiliary losses add in training stands behind it."""
-        return super().compute_metrics(x, y, y_pred[:, :1], sample_weight)
+        """Metrics are of the click: what auxiliary losses add in training stands behind it.
+
+        Like the loss, those followed in `fit` are of the rows trained on: of probabilities among
+        these if they are a sample (`negatives`); weighted ones have the class weights.
+        """
+        click = y_pred[:, :1]
+        if self._fitting:
+            click = on_sampled_odds(click, self._negatives)
+            if self._class_weights:
+                sample_weight = row_weights(self._class_weights, y, sample_weight)
+        return super().compute_metrics(x, y, click, sample_weight)
+
+    def _learn_from(self, negatives=1.0, weights=None):
+        """Says what share of the negatives the data to train on hold, and what each class weighs.
+
+        Both are in a compiled step, which is made anew where they are others than before.
+        """
+        if (self._negatives, self._class_weights) != (negatives, weights):
+            self._negatives, self._class_weights = negatives, weights
+            self.train_function = None
 
     def prepare(self):
         """Decides which tables are trained by rows. Before the optimizer is built."""
@@ -231,8 +270,12 @@ class Trainer(backend.RowTrainer, keras.Model):
         if hasattr(x, "with_options"):  # our data sets shuffle rows; Keras would shuffle batches
             kwargs["shuffle"] = False
         self.prepare()
+        self.drop_recalibration()
+        split = kwargs.get("validation_split") or 0.0
+        weights = class_weights(kwargs.pop("class_weight", None), x, y, split)
+        self._learn_from(getattr(x, "negatives", 1.0), weights)
         if self.batch_l2:
-            self._count(x, kwargs.get("validation_split") or 0.0)
+            self._count(x, split)
         given = kwargs.pop("callbacks", None)
         callbacks = callbacks_of(given, x, batch_size, epochs=epochs, model=self, **kwargs)
         self.guard.reset()
@@ -259,6 +302,7 @@ class Trainer(backend.RowTrainer, keras.Model):
         """Keras's `train_on_batch`: one step on a dict of packed arrays and `(B, 1)` labels."""
         x = self.admit(x)
         self.prepare()
+        self._learn_from()
         self.guard.reset()
         logs = super().train_on_batch(x, y, **kwargs)
         self.guard.raise_if_failed(self)
@@ -331,7 +375,8 @@ class Trainer(backend.RowTrainer, keras.Model):
         if len(labels) and (labels == labels[0]).all():
             self._warn_of_one_class(labels)
         self.reset_metrics()
-        logs = {**self.compute_metrics(None, labels, probabilities, weights), "loss": loss}
+        of_all = super().compute_metrics  # ours are of the rows that `fit` trains on
+        logs = {**of_all(None, labels, probabilities, weights), "loss": loss}
         logs = {key: float(ops.convert_to_numpy(value)) for key, value in logs.items()}
         for metric in self._evaluation.on_host:
             metric.reset_state()

@@ -1,9 +1,8 @@
 """`CTRModel`: what every architecture of the zoo inherits, so that its file is only the idea."""
 
-import contextlib
 import pathlib
 
-import keras
+import numpy as np
 from keras import ops
 
 from keras_ctr._checks import require_choice
@@ -15,6 +14,8 @@ from keras_ctr.features.frames import is_raw
 from keras_ctr.layers import TOWER_ARGUMENTS, FeatureEmbedding
 from keras_ctr.layers.schema_layer import SchemaLayer
 from keras_ctr.training.trainer import Trainer
+from keras_ctr.zoo import _pretrained
+from keras_ctr.zoo._building import dtype_policy, symbolic_batch
 from keras_ctr.zoo._files import read_moved, without_parts
 from keras_ctr.zoo._patterns import patterns, require_alternatives, require_uncalled
 
@@ -52,6 +53,7 @@ class CTRModel(Checked, Trainer):
         super().__init__(**kwargs)
         self.schema = None
         self.table_dtype = "float32"
+        self.pretrained = {}
         self.encoder = None
 
     def __setattr__(self, name, value):
@@ -66,7 +68,7 @@ class CTRModel(Checked, Trainer):
 
     # What the columns are
 
-    def adapt(self, data, table_dtype=None):
+    def adapt(self, data, table_dtype=None, pretrained=None):
         """Gives the model its columns and vocabulary sizes, and builds it.
 
         Args:
@@ -74,6 +76,10 @@ class CTRModel(Checked, Trainer):
             table_dtype: dtype of the embedding tables: `"float32"`, the default, or `"bfloat16"`,
                 which halves their memory. Those are trained by rows, in float32 arithmetic and with
                 stochastic rounding; what the optimizer keeps for each row stays float32.
+
+            pretrained: `{categorical column: vectors}`: a dict of value to vector, or an array with
+                a row per id. Their projection is added to the embedding that is learnt. They stay
+                as they are; `(vectors, True)` are trained. Zeros for values without one.
 
         Returns:
             The model itself.
@@ -94,8 +100,9 @@ class CTRModel(Checked, Trainer):
             self.table_dtype = table_dtype or self.table_dtype
             for layer in layers_of(self, SchemaLayer):
                 layer.adapt(schema)
+            self.pretrained = _pretrained.widths(pretrained, schema)
             for layer in self.embeddings:
-                layer.table_dtype = self.table_dtype
+                layer.table_dtype, layer.pretrained = self.table_dtype, self.pretrained
             self.schema = schema
             fresh = [name for name, pattern in patterns(self).items() if not pattern.built]
             # A model inside first: Keras would try to build it on made-up ids, out of range.
@@ -108,6 +115,10 @@ class CTRModel(Checked, Trainer):
                 "This model is adapted to another schema: make a new one for other columns. "
                 f"They differ in: {', '.join(self.schema.differences(schema))}"
             )
+        elif pretrained and not self.pretrained:
+            raise ValueError(
+                "`pretrained` must be given when a model is adapted first: make a new one."
+            )
         elif table_dtype not in (None, self.table_dtype):
             raise ValueError(
                 f"The tables of this model are {self.table_dtype} already: make a new one for "
@@ -118,6 +129,7 @@ class CTRModel(Checked, Trainer):
             self.encoder = encoder
         elif encoder is not None and encoder is not self.encoder:
             self._check_encoder(encoder)
+        _pretrained.fill(self, pretrained)
         return self
 
     def _check_encoder(self, encoder):
@@ -175,7 +187,12 @@ class CTRModel(Checked, Trainer):
             batch_size: rows per step, if `x` is arrays.
             epochs: passes over the data.
             validation_data: data set, raw values with their label, or tuple `(x, y)`.
-            **kwargs: of `keras.Model.fit`.
+            **kwargs: of `keras.Model.fit`. `class_weight` may also be `"balanced"`; weights other
+                than 1 shift the probabilities, see `recalibrate`.
+
+        With `train.with_options(negatives=0.05)` an epoch holds a share of the rows without a
+        click. The loss is then that of the odds among these rows, so that the probability stays
+        that of all of them (`losses.on_sampled_odds`); what is shown for training is of the sample.
 
         Returns:
             Keras's `History`.
@@ -224,6 +241,7 @@ class CTRModel(Checked, Trainer):
         config = super().get_config()
         config["schema"] = self.schema and self.schema.to_dict()
         config["table_dtype"] = self.table_dtype
+        config["pretrained"] = self.pretrained
         return config
 
     @classmethod
@@ -231,10 +249,16 @@ class CTRModel(Checked, Trainer):
         config = without_parts(config, cls)
         schema = config.pop("schema", None)
         table_dtype = config.pop("table_dtype", None)
+        pretrained = config.pop("pretrained", None) or {}
         with dtype_policy(config.pop("dtype", None)):
             model = super().from_config(config)
             if schema:
-                model.adapt(Schema.from_dict(schema), table_dtype)
+                schema = Schema.from_dict(schema)
+                empty = {  # for the weights of the file
+                    name: (np.zeros((schema[name].size, width)), trained)
+                    for name, (width, trained) in pretrained.items()
+                }
+                model.adapt(schema, table_dtype, empty)
         return model
 
     def save(self, filepath, overwrite=True, **kwargs):
@@ -263,25 +287,3 @@ class CTRModel(Checked, Trainer):
         """Takes the encoder out of the `.keras` file. Called by Keras."""
         if dir_path and any(pathlib.Path(dir_path).iterdir()):
             self.encoder = Encoder.load(dir_path)
-
-
-def symbolic_batch(schema):
-    """Returns a batch of `keras.Input`s."""
-    return {
-        key: keras.Input(shape, dtype=dtype, name=key)
-        for key, (shape, dtype) in schema.shapes().items()
-    }
-
-
-@contextlib.contextmanager
-def dtype_policy(policy):
-    """Makes layers created inside take `policy` (a name, an object or its config; None: as is)."""
-    before = keras.config.dtype_policy()
-    if isinstance(policy, dict):
-        policy = keras.saving.deserialize_keras_object(policy)
-    if policy is not None:
-        keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

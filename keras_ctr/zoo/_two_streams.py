@@ -15,6 +15,8 @@ class TwoStreams(CTRModel):
     loss. A subclass says what the terms are: `stream_loss`.
     """
 
+    others_are_clicks = True
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.project = [

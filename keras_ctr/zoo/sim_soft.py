@@ -46,6 +46,8 @@ class SIMSoft(CTRModel):
 
     replaced_by = {"tower": ()}  # the others also act elsewhere
 
+    others_are_clicks = True
+
     def __init__(
         self,
         embedding_dim=10,

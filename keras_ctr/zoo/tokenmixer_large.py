@@ -55,6 +55,8 @@ class TokenMixerLarge(CTRModel):
 
     moved = {"feed": "feed_forward"}
 
+    others_are_clicks = True
+
     def __init__(
         self,
         embedding_dim=16,

@@ -3,7 +3,7 @@ import math
 import keras
 from keras import ops
 
-from keras_ctr._checks import require_positive
+from keras_ctr._checks import require_not_negative, require_positive
 from keras_ctr.layers.base import Layer
 
 
@@ -12,8 +12,8 @@ class AutoDis(Layer):
 
     Each column has `H` meta-embeddings `ME` and a small network that says how much of each:
     `h = LeakyReLU(w x)`, `x̃ = W h + α h`, `x̂ = softmax(x̃ / τ)`, and the embedding `x̂ᵀ ME`
-    (eqs. (5) to (9); the temperature divides, as in the authors' code). The paper's aggregation by
-    weighted average, with a temperature that is a constant.
+    (sections 3.2 to 3.4: the aggregation by weighted average). The temperature is one constant for
+    all columns. The softmax, and what it reads, are computed in float32 under every policy.
 
     Args:
         dim: embedding width `D`.
@@ -26,7 +26,7 @@ class AutoDis(Layer):
         x: `(B, N)`, the values of `N` columns, best of about the same spread.
 
     Returns:
-        `(B, N, D)`.
+        `(B, N, D)`, in the compute dtype.
 
     Reference:
         Guo et al., "An Embedding Learning Framework for Numerical Features in CTR Prediction",
@@ -36,12 +36,13 @@ class AutoDis(Layer):
     takes = {"x": "(B, N)"}
 
     def __init__(self, dim, num_buckets=16, temperature=1.0, skip=0.1, initializer=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})  # or `x` would be rounded before `call`
         require_positive(dim=dim, num_buckets=num_buckets)
         if not temperature > 0:
             raise ValueError(
-                f"`temperature` must be positive. Received: temperature={temperature!r}"
+                f"`temperature` must be a positive number. Received: temperature={temperature!r}"
             )
+        require_not_negative(skip=skip)
         self.dim = dim
         self.num_buckets = num_buckets
         self.temperature = temperature
@@ -70,8 +71,10 @@ class AutoDis(Layer):
         )
 
     def call(self, x):
-        x = ops.expand_dims(ops.cast(x, self.compute_dtype), -1)  # (B, N, 1)
-        hidden = ops.leaky_relu(x * self.inward, negative_slope=0.01)  # (B, N, H)
-        scores = ops.einsum("bnh,nhk->bnk", hidden, self.mix) + self.skip * hidden
-        share = ops.softmax(ops.cast(scores, "float32") / self.temperature, axis=-1)
-        return ops.einsum("bnh,nhd->bnd", ops.cast(share, self.compute_dtype), self.buckets)
+        x = ops.expand_dims(ops.cast(x, "float32"), -1)  # (B, N, 1)
+        inward, mix = (ops.cast(weight, "float32") for weight in (self.inward, self.mix))
+        hidden = ops.leaky_relu(x * inward, negative_slope=0.01)  # (B, N, H)
+        scores = ops.einsum("bnh,nhk->bnk", hidden, mix) + self.skip * hidden
+        shares = ops.softmax(scores / self.temperature, axis=-1)
+        shares, buckets = (ops.cast(each, self.compute_dtype) for each in (shares, self.buckets))
+        return ops.einsum("bnh,nhd->bnd", shares, buckets)

@@ -1,3 +1,5 @@
+import math
+
 import keras
 from keras import ops
 
@@ -14,7 +16,10 @@ class Click(Layer):
     A part of rank 3 holds the features of an ensemble's members. Each member has a projection of
     its own, and adds its logit to those of all other parts; the probability is the mean of theirs.
     In training the loss is the mean of their losses, for which the model finds their probabilities
-    in `members` (arXiv 2410.24210, section 3.2).
+    in `members` (arXiv 2410.24210, section 3.2). All such parts must have the same `M`.
+
+    A model's `recalibrate` gives it a map to calibrated probabilities, `recalibration`, which it
+    applies outside of training.
 
     Call arguments:
         logits: tensor `(B, K)`, or `(B, M, K)` of `M` members, or list of such tensors; the `K`
@@ -22,10 +27,14 @@ class Click(Layer):
 
     Returns:
         Click probability `(B, 1)`, float32.
+
+    Raises:
+        ValueError: parts of different numbers of members.
     """
 
     takes = {"logits": "(B, K) or (B, M, K)"}
-    members = None  # probabilities `(B, M)` of the last call in training
+    members = None  # probabilities `(B, M)` of the last call, if that was in training
+    recalibration = None  # an object of `layers.recalibration`
 
     def __init__(self, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -43,9 +52,19 @@ class Click(Layer):
         for projection, shape in zip(self.projections, shapes, strict=True):
             if projection is not None:
                 projection.build(shape)
+        members = {shape[1] for shape in shapes if len(shape) == 3}
+        if len(members) > 1:
+            raise ValueError(
+                "All parts of rank 3 must have the same number of members. "
+                f"Received: shapes {[tuple(shape) for shape in shapes]}"
+            )
+        # As a member's own `Dense(1)` would start: Xavier's variance, 2 / (inputs + outputs).
         self.vectors = [
             self.add_weight(
-                shape=shape[1:], initializer="glorot_normal", name="member_vectors", dtype="float32"
+                shape=tuple(shape[1:]),
+                initializer=keras.initializers.RandomNormal(stddev=math.sqrt(2 / (shape[2] + 1))),
+                name="member_vectors",
+                dtype="float32",
             )
             if len(shape) == 3
             else None
@@ -62,7 +81,9 @@ class Click(Layer):
             total = total + (part if projection is None else projection(part))
         found = ops.sigmoid(total)
         if all(vectors is None for vectors in self.vectors):
-            return found
-        if training:
-            self.members = found
-        return ops.mean(found, axis=-1, keepdims=True)
+            if self.recalibration is None or training:
+                return found
+            return self.recalibration(found, total)
+        self.members = found if training else None  # what `compute_loss` has not read is stale
+        found = ops.mean(found, axis=-1, keepdims=True)
+        return found if self.recalibration is None or training else self.recalibration(found)

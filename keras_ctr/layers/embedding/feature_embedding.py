@@ -348,7 +348,7 @@ def _autodis(dim, numerics, initializer, **kwargs):
 
 def _bent(dim):
     """The activation after an embedding of numbers: none of a first-order weight."""
-    return None if dim == 1 else "relu"
+    return "linear" if dim == 1 else "relu"
 
 
 NUMBERS = {"piecewise": _piecewise, "periodic": _periodic, "autodis": _autodis}

@@ -1,9 +1,12 @@
+import math
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ctr._checks import require_positive
 from keras_ctr.layers.base import Layer
+from keras_ctr.layers.copies import another
 
 
 class PiecewiseLinearEmbedding(Layer):
@@ -14,19 +17,20 @@ class PiecewiseLinearEmbedding(Layer):
     `Σ_t e_t v_t + c` with learned vectors `v_t` and `c`. So a threshold anywhere between the edges
     can be learnt, and an outlier does not drown the others. Where the paper lets the first and last
     bin go on beyond the edges, they are clipped here: outside of the training data's range the
-    curve is flat. (Our choice.)
+    curve is flat. (Our choice.) The encoding is computed in float32 under every policy.
 
     Args:
         dim: embedding width `D`.
         bins: a list of edges for each column, ascending, two at least; `Numeric.edges` has them.
         activation: name of a Keras activation at the end; the paper's models use `"relu"` or none.
-        initializer: of the vectors. Default: uniform in `±1/√T`, as the paper's code has it.
+        initializer: of `v` and `c`. Default: uniform in `±1/√T`, `T` of the column with most bins,
+            as in the paper's code.
 
     Call arguments:
         x: `(B, N)`, the values of `N` columns.
 
     Returns:
-        `(B, N, D)`.
+        `(B, N, D)`, in the compute dtype.
 
     Reference:
         Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep Learning", arXiv
@@ -36,18 +40,18 @@ class PiecewiseLinearEmbedding(Layer):
     takes = {"x": "(B, N)"}
 
     def __init__(self, dim, bins, activation=None, initializer=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})  # or `x` would be rounded before `call`
         require_positive(dim=dim)
-        for edges in bins:
-            if len(edges) < 2 or not (np.diff(edges) > 0).all():
+        self.dim = dim
+        self.bins = [[float(edge) for edge in edges] for edges in bins]
+        if not self.bins:
+            raise ValueError("`bins` must hold the edges of at least one column. Received: none")
+        for edges in self.bins:
+            if len(edges) < 2 or not np.isfinite(edges).all() or not (np.diff(edges) > 0).all():
                 raise ValueError(
-                    "`bins` must hold for each column two or more edges that ascend. "
+                    "`bins` must hold for each column two or more finite edges that ascend. "
                     f"Received: {list(edges)}"
                 )
-        if not bins:
-            raise ValueError("`bins` must hold the edges of at least one column. Received: none")
-        self.dim = dim
-        self.bins = bins
         self.activation = activation
         self.initializer = initializer
         self._activate = keras.activations.get(activation)
@@ -59,26 +63,28 @@ class PiecewiseLinearEmbedding(Layer):
                 f"`x` must have a column for each of the {columns} lists of `bins`. "
                 f"Received: shape {tuple(input_shape)}"
             )
-        # `e_t = clip(x·slope - start, 0, 1)`: bins that a column does not have stay at zero.
-        slope, start = np.zeros((2, columns, longest))
+        # `e_t = clip((x - start)·slope, 0, 1)`: bins that a column does not have stay at zero.
+        start, slope = np.zeros((2, columns, longest), "float32")
         for column, edges in enumerate(self.bins):
-            widths = np.diff(edges)
-            slope[column, : len(widths)] = 1 / widths
-            start[column, : len(widths)] = edges[:-1] / widths
-        self._slope, self._start = slope.astype("float32"), start.astype("float32")
-        given = self.initializer or keras.initializers.RandomUniform(
-            -1 / np.sqrt(longest), 1 / np.sqrt(longest)
+            start[column, : len(edges) - 1] = edges[:-1]
+            slope[column, : len(edges) - 1] = 1 / np.diff(edges)
+        self._start, self._slope = start, slope
+        bound = 1 / math.sqrt(longest)
+        initializer = keras.initializers.get(
+            self.initializer or keras.initializers.RandomUniform(-bound, bound)
         )
         self.vectors = self.add_weight(
-            shape=(columns, longest, self.dim),
-            initializer=keras.initializers.get(given),
-            name="vectors",
+            shape=(columns, longest, self.dim), initializer=initializer, name="vectors"
         )
-        self.bias = self.add_weight(shape=(columns, self.dim), initializer="zeros", name="bias")
+        self.bias = self.add_weight(
+            shape=(columns, self.dim), initializer=another(initializer), name="bias"
+        )
 
     def call(self, x):
         x = ops.expand_dims(ops.cast(x, "float32"), -1)  # (B, N, 1)
-        encoded = ops.clip(x * self._slope - self._start, 0.0, 1.0)  # (B, N, T)
-        encoded = ops.cast(encoded, self.compute_dtype)
-        curve = ops.einsum("bnt,ntd->bnd", encoded, self.vectors) + self.bias
-        return self._activate(curve)
+        encoded = ops.multiply(ops.subtract(x, self._start), self._slope)
+        encoded = ops.clip(encoded, 0.0, 1.0)  # (B, N, T)
+        encoded, vectors, bias = (
+            ops.cast(each, self.compute_dtype) for each in (encoded, self.vectors, self.bias)
+        )
+        return self._activate(ops.einsum("bnt,ntd->bnd", encoded, vectors) + bias)

@@ -57,5 +57,22 @@ class LogarithmicTransform(Layer):
     def call(self, x, training=None):
         dtype = x.dtype
         x = ops.log(ops.maximum(ops.abs(ops.cast(x, "float32")), SMALLEST))
-        x = ops.einsum("bfd,fn->bnd", self.norm_logarithms(x), self.orders)
-        return ops.cast(self.norm_products(ops.exp(x)), dtype)
+        x = self._normalized(self.norm_logarithms, x, training)
+        x = ops.einsum("bfd,fn->bnd", x, self.orders)
+        return ops.cast(self._normalized(self.norm_products, ops.exp(x), training), dtype)
+
+    def _normalized(self, norm, x, training):
+        """What `norm` makes of `x`, with a variance in training that cannot be negative.
+
+        Keras takes the mean of squares less the square of the mean, which of a field that is zero
+        in a whole batch, whose logarithm is -11.5 throughout, is often below minus epsilon.
+        """
+        if not training:
+            return norm(x, training=False)
+        mean = ops.mean(x, axis=(0, 2))
+        apart = x - mean[:, None]
+        variance = ops.mean(ops.square(apart), axis=(0, 2))
+        for moving, found in ((norm.moving_mean, mean), (norm.moving_variance, variance)):
+            moving.assign(moving * norm.momentum + found * (1 - norm.momentum))
+        scale = norm.gamma / ops.sqrt(variance + norm.epsilon)
+        return apart * scale[:, None] + norm.beta[:, None]

@@ -7,5 +7,6 @@ class Signs(keras.initializers.Initializer):
     """Draws -1 and 1 with equal probability."""
 
     def __call__(self, shape, dtype=None):
-        drawn = keras.random.randint(shape, 0, 2, dtype="int32")
-        return ops.cast(2 * drawn - 1, dtype or keras.config.floatx())
+        # Not from `keras.random` itself, whose seed is a variable: weights may be made in a trace.
+        drawn = keras.initializers.RandomUniform(-1.0, 1.0)(shape, "float32")
+        return ops.cast(ops.where(drawn < 0, -1.0, 1.0), dtype or keras.config.floatx())

@@ -33,7 +33,7 @@ class TabM(Layer):
 
     Reference:
         Gorishniy et al., "TabM: Advancing Tabular Deep Learning with Parameter-Efficient
-        Ensembling", arXiv 2410.24210, section 3.2; kernels and biases are uniform in `±1/√K`, as
+        Ensembling", arXiv 2410.24210, section 3.2. Kernels and biases start uniform in `±1/√K`, as
         in its code.
     """
 
