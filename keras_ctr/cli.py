@@ -32,6 +32,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, an
 Data = Annotated[str, typer.Option(help="Name of a data set, a prepared folder, or a file.")]
 Root = Annotated[str | None, typer.Option(help="Folder of the raw files of a known data set.")]
 Label = Annotated[str | None, typer.Option(help="Label column, where DATA is your own file.")]
+Group = Annotated[str | None, typer.Option(help="Group column of your own file, for GAUC.")]
+Weight = Annotated[str | None, typer.Option(help="Column of sample weights of your own file.")]
 Options = Annotated[
     list[str] | None, typer.Option("--option", help="Option of the data set, as name=value.")
 ]
@@ -99,13 +101,15 @@ def prepare(
     data: Annotated[str, typer.Argument(help="Name of a data set, or a file.")],
     root: Root = None,
     label: Label = None,
+    group: Group = None,
+    weight: Weight = None,
     out: Annotated[str | None, typer.Option(help="Folder to write; default: the cache.")] = None,
     on_bad_rows: Annotated[str, typer.Option(help="At a malformed row: error or skip.")] = "error",
     option: Options = None,
     as_json: Json = False,
 ):
     """Encodes raw files to a folder of shards, once. Needs no backend."""
-    options = _assignments(option) | ({"label": label} if label else {})
+    options = _assignments(option) | _roles(label=label, group=group, weight=weight)
     folder = datasets.prepare(data, root, out, on_bad_rows=on_bad_rows, **options)
     _show({"folder": str(folder)}, as_json)
 
@@ -116,6 +120,8 @@ def train(
     data: Data,
     root: Root = None,
     label: Label = None,
+    group: Group = None,
+    weight: Weight = None,
     recipe: Annotated[
         str, typer.Option(help="How to train: a name of keras_ctr.recipes.")
     ] = "quick",
@@ -142,7 +148,7 @@ def train(
         keras_ctr.recipes.get(recipe, data=data, model=model),
         settings.get("changes", {}),
     )
-    loading = _assignments(option) | ({"label": label} if label else {})
+    loading = _assignments(option) | _roles(label=label, group=group, weight=weight)
     splits = datasets.load(data, root, **loading)
     if None in splits:
         raise ValueError("Training needs a validation and a test split: leave neither at 0.")
@@ -190,7 +196,10 @@ def evaluate(
             raise ValueError(f"Evaluation needs the label column {net.schema.label!r} in {data}.")
         batch = {key: arrays[key] for key in net.schema.shapes()}
         count, part = len(arrays["label"]), f"all of {pathlib.Path(data).name}"
-        result = net.evaluate(batch, arrays["label"], return_dict=True, verbose=0)
+        weights = arrays.get("weight")
+        result = net.evaluate(
+            batch, arrays["label"], sample_weight=weights, return_dict=True, verbose=0
+        )
     _show({**_rounded(result, result), "rows": count, "part": part}, as_json)
 
 
@@ -346,6 +355,11 @@ def main():
         stderr.print("error:", style="red", end=" ")
         stderr.print(error)
         sys.exit(2)
+
+
+def _roles(**columns):
+    """The options that name columns, of those that are given."""
+    return {role: name for role, name in columns.items() if name}
 
 
 def _encoded(net, path):

@@ -62,7 +62,12 @@ def every_frame(rows=48, seed=0):
     )
 
 
-@pytest.mark.parametrize("name", zoo.names())
+# One model per way in: first-order, pooled, field-aware, without numbers, by history, by token.
+WAYS = ["lr", "dcnv2", "ffm", "dlrm", "din", "hstu"]
+ALL = zoo.names() if keras.backend.backend() == "torch" else WAYS  # the others compile too long
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_every_model_takes_every_kind_of_column(name, tmp_path):
     """It trains, is saved, and a fresh copy predicts the same from raw rows."""
     train, _, _ = keras_ctr.datasets.from_pandas(
@@ -70,7 +75,7 @@ def test_every_model_takes_every_kind_of_column(name, tmp_path):
     )
     config = dict(SMALL[name])
     model = zoo.get(name, **config)
-    model.compile("adam", run_eagerly=True)
+    model.compile("adam")
     losses = model.fit(train, epochs=2, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
     p = model.predict(every_frame(7, 1), verbose=0)

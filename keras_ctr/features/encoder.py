@@ -174,7 +174,7 @@ class Encoder:
         if label and self.schema.label in frame.columns:
             encoded["label"] = labels(frame[self.schema.label], self.schema.label, row)
         weight = self.schema.weight
-        if weight is not None and weight in frame.columns:
+        if label and weight is not None and weight in frame.columns:
             encoded["weight"] = sample_weights(frame[weight], weight, row)
         group = self.schema.group
         if group is not None and group in frame.columns:

@@ -49,10 +49,10 @@ class Recalibrated:
         self._recalibrate(None)
         try:
             x, y, *weight = data if isinstance(data, tuple) else (data, None)
-            x, y, _ = self.with_labels(x, y)
+            x, y, own, _ = self.with_labels(x, y)
             self.settle()
             labels, p, weights, _ = collect(
-                super().predict, x, y, weight[0] if weight else None, verbose=0
+                super().predict, x, y, weight[0] if weight else own, verbose=0
             )
             labels, p = (a.reshape(-1).astype("float64") for a in (labels, p))
             if len(np.unique(labels)) < 2:

@@ -346,9 +346,11 @@ class Trainer(Recalibrated, backend.RowTrainer, keras.Model):
 
         Args, and what is returned, are Keras's: a dict `{"loss": …, "auc": …, "logloss": …}` with
         `return_dict=True`, otherwise a list in that order. `x` may also be raw values with their
-        label, as `predict` takes them.
+        label, as `predict` takes them. A row of weight 2 counts as two rows, in the loss as well:
+        where that is a mean, it is divided by the sum of the weights.
         """
-        x, y, groups = self.with_labels(x, y)
+        x, y, own, groups = self.with_labels(x, y)
+        sample_weight = own if sample_weight is None else sample_weight
         if y is not None and not len(y):
             raise ValueError("Evaluation needs rows. Received: none")
         within_fit = isinstance(callbacks, keras.callbacks.CallbackList)
@@ -369,7 +371,7 @@ class Trainer(Recalibrated, backend.RowTrainer, keras.Model):
         loss = self.compute_loss(
             y=ops.convert_to_tensor(labels),
             y_pred=ops.convert_to_tensor(probabilities),
-            sample_weight=None if weights is None else ops.convert_to_tensor(weights),
+            sample_weight=None if weights is None else ops.convert_to_tensor(self._shares(weights)),
             training=False,
         )
         if len(labels) and (labels == labels[0]).all():
@@ -387,21 +389,31 @@ class Trainer(Recalibrated, backend.RowTrainer, keras.Model):
             print(" - ".join(f"{key}: {value:.5f}" for key, value in logs.items()))
         return logs if return_dict else list(logs.values())
 
+    def _shares(self, weights):
+        """Weights `(N,)` as a loss that is a mean over rows takes them: their mean is 1."""
+        mean = weights.mean(dtype="float64")
+        if not mean > 0:
+            raise ValueError("Evaluation needs a row whose weight is not 0. Received: none")
+        is_mean = getattr(self.loss, "reduction", None) == "sum_over_batch_size"
+        return (weights / mean).astype("float32") if is_mean else weights
+
     def with_labels(self, x, y=None):
-        """Returns data as the model takes them, labels and groups: those of raw values are inside.
+        """Returns data as the model takes them, labels, weights and groups.
+
+        Those of raw values are inside; weights and groups are `None` where there are none.
 
         Raises:
             ValueError: raw values without their label.
         """
         if y is not None or self.schema is None or not is_raw(x, self.schema):
-            return self.admit(x), y, None
+            return self.admit(x), y, None, None
         arrays = self.encoded(x)
         if "label" not in arrays:
             raise ValueError(
                 f"Rows to train or to evaluate on need their label {self.schema.label!r}."
             )
         packed = {key: arrays[key] for key in self.schema.shapes()}
-        return packed, arrays["label"], arrays.get("group")
+        return packed, arrays["label"], arrays.get("weight"), arrays.get("group")
 
     def _warn_of_one_class(self, labels):
         """Once per `fit`, or for each `evaluate` outside of one."""

@@ -165,7 +165,7 @@ class CTRModel(Checked, Trainer):
         return x
 
     def encoded(self, x, label=True):
-        """Raw values as packed arrays, with `"label"` and `"group"` where they are there."""
+        """Raw values as packed arrays, with `"label"`, `"weight"`, `"group"` if there."""
         if self.encoder is None:
             raise ValueError(
                 "Only a model that was adapted to a data set has the encoder that reads raw "
@@ -181,8 +181,8 @@ class CTRModel(Checked, Trainer):
         Args:
             x: data set of `keras_ctr.datasets`; or a dict of packed arrays (see `Schema`; histories
                 are right-aligned, the newest event last), checked against the schema before the
-                first step; or raw values as `predict` takes them, with their label, once the model
-                is adapted; or anything Keras takes.
+                first step; or raw values as `predict` takes them, with their label (and weight,
+                where the schema has one), once the model is adapted; or anything Keras takes.
             y: `(N, 1)` labels, if `x` is arrays.
             batch_size: rows per step, if `x` is arrays.
             epochs: passes over the data.
@@ -200,9 +200,12 @@ class CTRModel(Checked, Trainer):
         if isinstance(validation_data, tuple):
             validation_data = (self.admit(validation_data[0]), *validation_data[1:])
         elif validation_data is not None:
-            held_out, labels, _ = self.with_labels(validation_data)
-            validation_data = held_out if labels is None else (held_out, labels)
-        x, y, _ = self.with_labels(x, y)
+            held_out, labels, weights, _ = self.with_labels(validation_data)
+            further = () if weights is None else (weights,)
+            validation_data = held_out if labels is None else (held_out, labels, *further)
+        x, y, weights, _ = self.with_labels(x, y)
+        if weights is not None and kwargs.get("sample_weight") is None:
+            kwargs["sample_weight"] = weights
         return super().fit(x, y, batch_size, epochs, validation_data=validation_data, **kwargs)
 
     # Looking inside

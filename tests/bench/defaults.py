@@ -207,7 +207,11 @@ def main():
             for who in given.who:
                 if (data, who, seed) in done:
                     continue
-                row = measure(data, who, seed)
+                try:
+                    row = measure(data, who, seed)
+                except FileNotFoundError as error:
+                    print(f"{data} is left out: {error}", flush=True)
+                    break
                 append(path, row)
                 print(*list(row.values())[:-1], flush=True)
     rows = read(path)

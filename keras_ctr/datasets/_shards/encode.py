@@ -39,13 +39,22 @@ def encode(source, root, reader, open_sink, over=iter, encoder=None):
         )
         rows = source.row_numbers("train")
         encoder.fit(*((train,) if rows is None else (next(train), rows)))
-    counted, reader.skipped = {}, 0
+    counted, weighed, reader.skipped = {}, {}, 0
     with open_sink(encoder) as sink:
         for split, frame in over(source.frames(root, reader)):
             rows, first = source.row_numbers(split), counted.get(split, 0)
             arrays = _encoded(encoder, split, frame, source.extras, first if rows is None else rows)
             sink.add(split, arrays, reader.skipped)
             counted[split], reader.skipped = first + len(frame), 0
+            weights = arrays.get("extra:weight") if encoder.schema.weight is not None else None
+            if weights is not None:
+                weighed[split] = weighed.get(split, False) or bool(weights.any())
+        for split, some in weighed.items():
+            if not some:
+                raise ValueError(
+                    f"The weight {encoder.schema.weight!r} must not be 0 in every row. "
+                    f"Received: {counted[split]} rows of {split}, all of weight 0"
+                )
     return encoder, sink
 
 
