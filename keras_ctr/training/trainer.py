@@ -1,6 +1,5 @@
 """`Trainer`: all that a training step of a model needs, beside the model itself."""
 
-import math
 import types
 import warnings
 
@@ -15,6 +14,7 @@ from keras_ctr.features.frames import is_raw
 from keras_ctr.losses import LogLoss, on_sampled_odds
 from keras_ctr.optimizers import portable
 from keras_ctr.training import rules
+from keras_ctr.training.counting import occurrences
 from keras_ctr.training.guard import Guard
 from keras_ctr.training.predictions import BATCH_SIZE, collect, in_stored_order
 from keras_ctr.training.progress import StopNow, callbacks_of
@@ -244,22 +244,7 @@ class Trainer(Recalibrated, backend.RowTrainer, keras.Model):
 
     def _count(self, x, validation_split):
         """Counts how often every row of the tables occurs in the training data."""
-        if isinstance(x, dict):
-            kept = math.floor(len(next(iter(x.values()))) * (1 - validation_split))
-            batches = [{key: array[:kept] for key, array in x.items()}]  # as Keras splits them
-        elif hasattr(x, "__getitem__") and hasattr(x, "__len__"):
-            batches = (x[at][0] for at in range(len(x)))
-        else:
-            raise ValueError(
-                "`batch_l2` counts ids before training, so it needs a data set, or packed arrays, "
-                f"that can be read twice. Received: {type(x).__name__}"
-            )
-        counts = [0] * len(self.embeddings)
-        for batch in batches:
-            counts = [
-                n + e.occurrences(batch) for n, e in zip(counts, self.embeddings, strict=True)
-            ]
-        self._counts = tuple(np.asarray(n, "float32") for n in counts)
+        self._counts = occurrences(self.embeddings, x, validation_split)
         for table in self.tables.tables if self.tables else ():
             at = self.embeddings.index(table.layer)
             table.penalize(self.batch_l2 / np.maximum(self._counts[at], 1))
