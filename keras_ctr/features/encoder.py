@@ -132,19 +132,21 @@ class Encoder:
 
         Args:
             frame: pandas or polars data frame; columns that the schema does not know are ignored.
-            label: whether to encode the label. It is left out too where the frame has no such
-                column, as at predict time; so is the group if it is no feature.
+            label: whether to encode the label and the weight. They are left out too where the frame
+                has no such column, as at predict time; so is the group if it is no feature.
             first_row: number of the first row for error messages, or an array with that of every
                 row.
 
         Returns:
             A dict of C-contiguous arrays, keys without columns left out: `"ids"` (n, F) int32,
             `"values"` (n, N) float32, under their names what bags, vectors and sequences have in
-            `Schema.shapes`, `"label"` (n, 1) float32, `"group"` (n,) int64. A group is the 64-bit
-            hash of its token, so groups stay distinct whether seen before or not; 0 if missing.
+            `Schema.shapes`, `"label"` (n, 1) float32, `"weight"` (n,) float32, `"group"` (n,)
+            int64. A group is the 64-bit hash of its token, so groups stay distinct whether seen
+            before or not; 0 if missing.
 
         Raises:
-            ValueError: missing columns, values of the wrong kind, a label other than 0 or 1.
+            ValueError: missing columns, values of the wrong kind, a label other than 0 or 1, a
+                weight that is missing, negative or infinite.
         """
         if self._fitted is None:
             raise ValueError("The encoder must be fitted before it can encode: call `fit`.")

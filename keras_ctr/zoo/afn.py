@@ -14,7 +14,7 @@ class AFN(CTRModel):
         dropout: rate in the tower.
         activation: of the tower.
         tower: a layer that replaces the tower; the three arguments before it are then unused. Or
-            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+            the name of one that uses them: `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
         embeddings_initializer: of the embeddings, a Keras initializer or its name. The default is
             that of the authors' code: batch norm's moving moments follow the logarithms of smaller
             embeddings only slowly.
@@ -61,4 +61,4 @@ class AFN(CTRModel):
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
         x = self.transform(x, training=training)  # (B, num_neurons, D)
-        return self.click(self.deep(x, training=training))
+        return self.click(self.deep(x, training=training), training=training)

@@ -19,7 +19,7 @@ class AutoIntPlus(CTRModel):
         dropout: rate in the tower.
         activation: of the tower.
         tower: a layer that replaces the tower; the three arguments before it are then unused. Or
-            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+            the name of one that uses them: `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
 
     Example:
 
@@ -64,4 +64,4 @@ class AutoIntPlus(CTRModel):
         deep = self.deep(x, training=training)
         for layer in self.interact:
             x = layer(x)  # (B, F, attention_dim)
-        return self.click([self.flatten(x), deep])
+        return self.click([self.flatten(x), deep], training=training)

@@ -22,8 +22,8 @@ class BST(CTRModel):
         activation: of the tower.
         readout: what the tower reads of the Transformer: its output at the `"target"`, or the
             `"mean"` of all.
-        tower: a layer that replaces the tower, or the name of one with the sizes above: `"mlp"` or
-            `"sml"`, see `layers.get_tower`.
+        tower: a layer that replaces the tower, or the name of one with the sizes above: `"mlp"`,
+            `"sml"` or `"tabm"`, see `layers.get_tower`.
         groups: names of sequences that tell of the same events, `[["items", "categories"]]`: they
             are put side by side. By default each sequence is read by itself.
 
@@ -76,4 +76,4 @@ class BST(CTRModel):
         fields, histories = self.embed(batch)  # (B, F, D), [(B, S, D), (B, S)] each
         encoded = self.encode(fields, histories, training=training)  # (B, K + D) each
         x = ops.concatenate([self.flatten(fields), *encoded], axis=-1)
-        return self.click(self.deep(x, training=training))
+        return self.click(self.deep(x, training=training), training=training)

@@ -14,7 +14,7 @@ class DCNV2(CTRModel):
         dropout: rate in the tower.
         activation: of the tower.
         tower: a layer that replaces the tower; the three arguments before it are then unused. Or
-            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+            the name of one that uses them: `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
         cross: a layer that replaces the cross network, `layers.CrossMixture(...)` for one with
             low-rank kernels; `num_layers` is then unused.
 
@@ -57,4 +57,6 @@ class DCNV2(CTRModel):
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
-        return self.click([self.cross_network(x), self.deep(x, training=training)])
+        return self.click(
+            [self.cross_network(x), self.deep(x, training=training)], training=training
+        )

@@ -15,7 +15,7 @@ class DeepFM(CTRModel):
         dropout: rate in the tower.
         activation: of the tower.
         tower: a layer that replaces the tower; the three arguments before it are then unused. Or
-            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+            the name of one that uses them: `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
 
     Example:
 
@@ -51,4 +51,6 @@ class DeepFM(CTRModel):
     def call(self, batch, training=None):
         first_order = ops.sum(self.linear(batch), axis=1)  # (B, 1)
         x = self.embed(batch)  # (B, F, D)
-        return self.click([first_order, self.interact(x), self.deep(x, training=training)])
+        return self.click(
+            [first_order, self.interact(x), self.deep(x, training=training)], training=training
+        )

@@ -24,8 +24,8 @@ class DIEN(CTRModel):
         attention: a pattern that every history gets a copy of; default `BilinearAttention()`. BARS
             takes `TargetAttention(…, softmax=True)`; without softmax the state would be unbounded.
         aux_weight: weight `α` of the auxiliary loss. 0: none.
-        tower: a layer that replaces the tower, or the name of one with the sizes above: `"mlp"` or
-            `"sml"`, see `layers.get_tower`.
+        tower: a layer that replaces the tower, or the name of one with the sizes above: `"mlp"`,
+            `"sml"` or `"tabm"`, see `layers.get_tower`.
         groups: names of sequences that tell of the same events, `[["items", "categories"]]`: they
             are put side by side. By default each sequence is read by itself.
 
@@ -79,7 +79,7 @@ class DIEN(CTRModel):
         if training and self.evolve.layer.auxiliary and interests:
             interests, auxiliary = zip(*interests, strict=True)
         x = ops.concatenate([self.flatten(fields), *interests], axis=-1)
-        click = self.click(self.deep(x, training=training))
+        click = self.click(self.deep(x, training=training), training=training)
         return ops.concatenate([click, sum(auxiliary)], axis=-1) if auxiliary else click
 
     def auxiliary_loss(self, y, click, others, sample_weight):

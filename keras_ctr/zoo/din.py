@@ -24,8 +24,8 @@ class DIN(CTRModel):
         activation: of the tower, the name of a Keras activation, or `"dice"`.
         attention: the activation unit, a pattern that every history gets a copy of; default
             `TargetAttention()`.
-        tower: a layer that replaces the tower, or the name of one with the sizes above: `"mlp"` or
-            `"sml"`, see `layers.get_tower`.
+        tower: a layer that replaces the tower, or the name of one with the sizes above: `"mlp"`,
+            `"sml"` or `"tabm"`, see `layers.get_tower`.
         groups: names of sequences that tell of the same events, `[["items", "categories"]]`: they
             are put side by side. By default each sequence is read by itself.
 
@@ -68,4 +68,4 @@ class DIN(CTRModel):
         fields, histories = self.embed(batch)  # (B, F, D), [(B, S, D), (B, S)] each
         interests = self.attend(fields, histories, training=training)  # (B, K) each
         x = ops.concatenate([self.flatten(fields), *interests], axis=-1)
-        return self.click(self.deep(x, training=training))
+        return self.click(self.deep(x, training=training), training=training)

@@ -22,7 +22,7 @@ class DLRM(CTRModel):
         dropout: rate in the top tower.
         activation: of both towers.
         tower: a layer that replaces the top tower, or the name of one that uses the three arguments
-            before it: `"mlp"` or `"sml"`, see `layers.get_tower`.
+            before it: `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
 
     Example:
 
@@ -69,9 +69,9 @@ class DLRM(CTRModel):
         dense += [batch[vector.name] for vector in self.schema.vectors]
         if not dense:
             self.bottom.built = True  # or Keras warns that it never will be
-            return self.click(self.deep(self.combine(x), training=training))
+            return self.click(self.deep(self.combine(x), training=training), training=training)
         dense = self.bottom(ops.concatenate(dense, axis=-1), training=training)  # (B, D)
         x = self.combine(ops.concatenate([dense[:, None], x], axis=1))
         if self.interaction == "dot":
             x = ops.concatenate([dense, x], axis=-1)
-        return self.click(self.deep(x, training=training))
+        return self.click(self.deep(x, training=training), training=training)

@@ -13,7 +13,7 @@ class DNN(CTRModel):
         dropout: rate in the tower.
         activation: of the tower.
         tower: a layer that replaces the tower; the three arguments before it are then unused. Or
-            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+            the name of one that uses them: `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
 
     Example:
 
@@ -47,4 +47,4 @@ class DNN(CTRModel):
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
-        return self.click(self.deep(x, training=training))
+        return self.click(self.deep(x, training=training), training=training)

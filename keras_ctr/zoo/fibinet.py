@@ -20,7 +20,7 @@ class FiBiNET(CTRModel):
         dropout: rate in the tower.
         activation: of the tower.
         tower: a layer that replaces the tower; the three arguments before it are then unused. Or
-            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+            the name of one that uses them: `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
 
     Example:
 
@@ -65,4 +65,4 @@ class FiBiNET(CTRModel):
         x = self.embed(batch)  # (B, F, D)
         products = [self.interact(x), self.interact_weighted(self.weigh(x))]  # each (B, P, D)
         x = self.flatten(ops.concatenate(products, axis=1))
-        return self.click([first_order, self.deep(x, training=training)])
+        return self.click([first_order, self.deep(x, training=training)], training=training)

@@ -14,7 +14,7 @@ class GDCN(CTRModel):
         dropout: rate in the tower.
         activation: of the tower.
         tower: a layer that replaces the tower; the three arguments before it are then unused. Or
-            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+            the name of one that uses them: `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
 
     Example:
 
@@ -51,4 +51,4 @@ class GDCN(CTRModel):
 
     def call(self, batch, training=None):
         x = self.embed(batch)  # (B, F, D)
-        return self.click([self.cross(x), self.deep(x, training=training)])
+        return self.click([self.cross(x), self.deep(x, training=training)], training=training)

@@ -27,7 +27,7 @@ class HSTU(CTRModel):
         hidden_units: widths of the layers that read the candidate.
         dropout: rate on every increment and in those layers.
         tower: a layer that replaces those layers, or the name of one with their widths and dropout:
-            `"mlp"` or `"sml"`, see `layers.get_tower`.
+            `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
         residual: how layers are connected, an object of `layers.residuals`; default `Identity()`.
 
     Example:
@@ -88,7 +88,7 @@ class HSTU(CTRModel):
         x = ops.concatenate([self.tokenize_context(context), x], axis=1)  # (B, T_c + S + 1, D)
         mask = ops.pad(mask, ((0, 0), (self.num_tokens, 0)), constant_values=True)
         x = self.stack(x, mask=mask, training=training)  # (B, 1, D)
-        return self.click(self.deep(self.norm(x), training=training))
+        return self.click(self.deep(self.norm(x), training=training), training=training)
 
     def split(self, fields):
         """Returns the fields `(B, F, D_e)` of the context and those of the candidate."""

@@ -16,7 +16,7 @@ class IPNN(CTRModel):
         dropout: rate in the tower.
         activation: of the tower.
         tower: a layer that replaces the tower; the three arguments before it are then unused. Or
-            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+            the name of one that uses them: `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
 
     Example:
 
@@ -53,4 +53,4 @@ class IPNN(CTRModel):
         x = self.embed(batch)  # (B, F, D)
         products = self.interact(x)  # (B, P)
         x = ops.concatenate([self.flatten(x), products], axis=-1)
-        return self.click(self.deep(x, training=training))
+        return self.click(self.deep(x, training=training), training=training)

@@ -24,7 +24,7 @@ class MaskNet(CTRModel):
         dropout: rate in the blocks and in the tower.
         activation: of the tower; blocks have ReLU.
         tower: a layer that replaces the tower; `hidden_units` and `activation` are then unused. Or
-            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+            the name of one that uses them: `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
 
     Example:
 
@@ -78,4 +78,4 @@ class MaskNet(CTRModel):
         hidden = self.norm(x) if self.embedding_norm else x
         masked = [block([x, hidden], training=training) for block in self.blocks]
         x = ops.concatenate(masked, axis=-1)  # (B, n·block_units)
-        return self.click(self.deep(x, training=training))
+        return self.click(self.deep(x, training=training), training=training)

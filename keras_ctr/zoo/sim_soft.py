@@ -28,8 +28,9 @@ class SIMSoft(CTRModel):
         dropout: rate in the tower.
         activation: of the tower, the name of a Keras activation, or `"dice"`.
         aux_weight: weight `α` of the search's own loss. 0: the search stays as it was drawn.
-        tower: a layer that replaces the tower, or the name of one with the sizes above: `"mlp"` or
-            `"sml"`, see `layers.get_tower`. The search's tower is always an MLP of those sizes.
+        tower: a layer that replaces the tower, or the name of one with the sizes above: `"mlp"`,
+            `"sml"` or `"tabm"`, see `layers.get_tower`. The search's tower is always an MLP of
+            those sizes.
         groups: names of sequences that tell of the same events, `[["items", "categories"]]`: they
             are put side by side. By default each sequence is read by itself.
 
@@ -91,7 +92,7 @@ class SIMSoft(CTRModel):
         found = self.search(fields, histories, training=training)  # (B, H·K + K), (B, K) each
         fields = self.flatten(fields)
         x = ops.concatenate([fields, *(interest for interest, _ in found)], axis=-1)
-        click = self.click(self.deep(x, training=training))
+        click = self.click(self.deep(x, training=training), training=training)
         if not found and self.aux_weight:
             self.search_tower.built = self.search_click.built = True  # or Keras warns: it never is
         # The search's tower runs in training, and once before, so that its weights are there.

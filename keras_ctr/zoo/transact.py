@@ -26,8 +26,8 @@ class TransAct(CTRModel):
         hidden_units: widths of the tower.
         dropout: rate in the Transformer and the tower.
         activation: of the tower.
-        tower: a layer that replaces the tower, or the name of one with the sizes above: `"mlp"` or
-            `"sml"`, see `layers.get_tower`.
+        tower: a layer that replaces the tower, or the name of one with the sizes above: `"mlp"`,
+            `"sml"` or `"tabm"`, see `layers.get_tower`.
         groups: names of sequences that tell of the same events, `[["items", "categories"]]`: they
             are put side by side. By default each sequence is read by itself.
 
@@ -88,4 +88,4 @@ class TransAct(CTRModel):
         fields, histories = self.embed(batch)  # (B, F, D), [(B, S, D), (B, S)] each
         encoded = self.encode(fields, histories, training=training)  # (B, (K + 1)·2·D) each
         x = ops.concatenate([self.flatten(fields), *encoded], axis=-1)
-        return self.click([self.cross(x), self.deep(x, training=training)])
+        return self.click([self.cross(x), self.deep(x, training=training)], training=training)

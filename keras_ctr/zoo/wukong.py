@@ -25,7 +25,7 @@ class Wukong(CTRModel):
         hidden_units: widths of the tower.
         dropout: rate in the blocks' MLPs and in the tower.
         tower: a layer that replaces the tower, or the name of one with those widths and dropout:
-            `"mlp"` or `"sml"`, see `layers.get_tower`.
+            `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
 
     Example:
 
@@ -78,4 +78,4 @@ class Wukong(CTRModel):
         x = self.norm(self.embed(batch))  # (B, F, D)
         for layer in self.interact:
             x = layer(x, training=training)  # (B, n_F + n_L, D)
-        return self.click(self.deep(x, training=training))
+        return self.click(self.deep(x, training=training), training=training)

@@ -16,7 +16,7 @@ class XDeepFM(CTRModel):
         dropout: rate in the tower.
         activation: of the tower.
         tower: a layer that replaces the tower; the three arguments before it are then unused. Or
-            the name of one that uses them: `"mlp"` or `"sml"`, see `layers.get_tower`.
+            the name of one that uses them: `"mlp"`, `"sml"` or `"tabm"`, see `layers.get_tower`.
 
     Example:
 
@@ -54,4 +54,6 @@ class XDeepFM(CTRModel):
     def call(self, batch, training=None):
         first_order = ops.sum(self.linear(batch), axis=1)  # (B, 1)
         x = self.embed(batch)  # (B, F, D)
-        return self.click([first_order, self.interact(x), self.deep(x, training=training)])
+        return self.click(
+            [first_order, self.interact(x), self.deep(x, training=training)], training=training
+        )

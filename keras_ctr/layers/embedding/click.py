@@ -24,6 +24,8 @@ class Click(Layer):
     Call arguments:
         logits: tensor `(B, K)`, or `(B, M, K)` of `M` members, or list of such tensors; the `K`
             may differ.
+        training: whether `members` is to be kept. The `call` of a model passes its own on: in a
+            step on JAX, Keras does not do so by itself.
 
     Returns:
         Click probability `(B, 1)`, float32.

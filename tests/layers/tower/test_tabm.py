@@ -149,7 +149,6 @@ class TestLoss:
         assert model.click.members is None
         of_mean = model.evaluate(batch, label, verbose=0, return_dict=True)["loss"]
         assert history["loss"][0] > of_mean + 1e-3  # Jensen: the mean is better than its members
-        model(ops.convert_to_tensor(batch) if not isinstance(batch, dict) else batch)
 
 
 class TestModels:
@@ -161,6 +160,11 @@ class TestModels:
         """Also those with auxiliary losses: one training step, and a config that brings it back."""
         model, batch, label = adapted(name)
         assert isinstance(model.deep, layers.TabM) and model.click.vectors[-1] is not None
+        tensors = {key: ops.convert_to_tensor(array) for key, array in batch.items()}
+        model.call(tensors, training=True)  # as a step on JAX does, without Keras's context
+        assert tuple(model.click.members.shape) == (len(label), 16)
+        model.call(tensors, training=False)
+        assert model.click.members is None
         if name in ("dien", "sim_soft", "dnn"):
             model.compile(jit_compile=False)
             loss = model.train_on_batch(batch, label, return_dict=True)["loss"]
