@@ -136,7 +136,10 @@ class Dataset(keras.utils.PyDataset):
 
         Example:
 
-        >>> train = train.with_options(negatives=0.05)  # of 20 rows without a click, one
+        >>> train, *_ = keras_ctr.datasets.load("synthetic", rows=1000)
+        >>> sampled = train.with_options(negatives=0.5)
+        >>> sampled.positives == train.positives, sampled.num_rows < train.num_rows
+        (True, True)
         """
         given = {
             "batch_size": batch_size,

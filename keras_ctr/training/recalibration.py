@@ -38,7 +38,11 @@ class Recalibrated:
 
         Example:
 
-        >>> model.recalibrate(valid, method="platt").evaluate(test)
+        >>> model = keras_ctr.zoo.get("lr").adapt(schema)
+        >>> model.recalibrate((batch, np.array([[0], [1], [0], [1]]))).get_config()["recalibration"]
+        {'method': 'platt', 'slope': ..., 'bias': ...}
+        >>> "recalibration" in model.recalibrate(None).get_config()
+        False
         """
         if data is None:
             return self._recalibrate(None)
@@ -96,6 +100,7 @@ class Recalibrated:
         return self
 
     def get_config(self):
+        """Keras's `get_config`, with the map if there is one."""
         config = super().get_config()
         if self._recalibrated() is not None:
             config["recalibration"] = self._recalibrated().to_dict()
@@ -103,6 +108,7 @@ class Recalibrated:
 
     @classmethod
     def from_config(cls, config):
+        """The inverse of `get_config`; a config without a map makes a model without one."""
         config = dict(config)
         found = config.pop("recalibration", None)
         model = super().from_config(config)

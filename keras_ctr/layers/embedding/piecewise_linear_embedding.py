@@ -40,7 +40,7 @@ class PiecewiseLinearEmbedding(Layer):
     takes = {"x": "(B, N)"}
 
     def __init__(self, dim, bins, activation=None, initializer=None, **kwargs):
-        super().__init__(**kwargs)  # or `x` would be rounded before `call`
+        super().__init__(**{"autocast": False, **kwargs})  # or `x` would be rounded before `call`
         require_positive(dim=dim)
         self.dim = dim
         self.bins = [[float(edge) for edge in edges] for edges in bins]

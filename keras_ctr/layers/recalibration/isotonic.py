@@ -30,5 +30,6 @@ class Isotonic:
         return ops.reshape(y, ops.shape(p))
 
     def to_dict(self):
+        """Returns the method and its numbers, for a config: the inverse of `recalibration`."""
         points = {"x": self.x, "y": self.y}
         return {"method": self.method} | {name: a.tolist() for name, a in points.items()}

@@ -27,4 +27,5 @@ class Platt:
         return ops.sigmoid(self.slope * logits + self.bias)
 
     def to_dict(self):
+        """Returns the method and its numbers, for a config: the inverse of `recalibration`."""
         return {"method": self.method, "slope": self.slope, "bias": self.bias}
