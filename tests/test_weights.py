@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from keras_ctr import Categorical, Schema, Time, datasets, zoo
+from keras_ctr.losses import LogLoss
 
 
 def frames(rows=300):
@@ -49,6 +50,40 @@ def test_a_weight_is_as_many_rows(tmp_path):
     model.set_weights(start)
     zeros = [np.abs(a - b).max() for a, b in zip(start, weighted, strict=True)]
     assert max(zeros) > 1e-3
+
+
+def test_a_weight_of_two_is_the_row_twice_in_loss_and_step():
+    df, repeated = (frame[COLUMNS] for frame in frames())
+    train, _, _ = datasets.from_pandas(df, SCHEMA, valid=0, test=0)
+    model = zoo.get("deepfm", embedding_dim=4, hidden_units=[8], dropout=0.0).adapt(train)
+    model.compile(keras.optimizers.SGD(0.01), loss=LogLoss(reduction="sum"))
+    start, moved = model.get_weights(), []
+    for frame in (df, repeated):
+        model.set_weights(start)
+        model.fit(frame, batch_size=10**6, epochs=2, verbose=0)
+        moved.append(model.get_weights())
+    assert max(np.abs(a - b).max() for a, b in zip(start, moved[0], strict=True)) > 1e-2
+    for one, other in zip(*moved, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    model.compile(keras.optimizers.SGD(0.01))  # the mean: divided by the sum of the weights
+    found, expected = (model.evaluate(f, return_dict=True, verbose=0) for f in (df, repeated))
+    assert found == pytest.approx(expected, rel=1e-6)
+    history = model.fit(df, validation_data=df, verbose=0).history
+    found = model.evaluate(df, return_dict=True, verbose=0)
+    assert history["val_loss"][0] == pytest.approx(found["loss"], rel=1e-6)
+
+
+def test_weights_are_not_looked_at_to_predict_and_not_all_zero():
+    df = frames()[0][COLUMNS]
+    train, _, _ = datasets.from_pandas(df, SCHEMA, valid=0, test=0)
+    model = zoo.get("lr").adapt(train)
+    expected = model.predict(df.drop(columns=["w", "click"]), verbose=0)
+    np.testing.assert_array_equal(model.predict(df.assign(w=-1), verbose=0), expected)
+    with pytest.raises(ValueError, match="'w' must not be 0 in every row. Received: 300 rows"):
+        datasets.from_pandas(df.assign(w=0), SCHEMA, valid=0, test=0)
+    model.compile()
+    with pytest.raises(ValueError, match="a row whose weight is not 0"):
+        model.evaluate(df.assign(w=0), verbose=0)
 
 
 @pytest.mark.once

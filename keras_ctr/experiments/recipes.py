@@ -13,7 +13,6 @@ import keras
 from keras_ctr import layers, zoo
 from keras_ctr._checks import unknown
 from keras_ctr._config import arguments
-from keras_ctr.datasets.sizes import batch_size_for
 
 # Parts of names of weights that AdamW leaves as they are.
 NOT_DECAYED = [
@@ -336,6 +335,8 @@ def one_call(data=None, model=None, rows=30_000):
         model: not looked at.
         rows: number of rows to train on.
     """
+    from keras_ctr.datasets.sizes import batch_size_for  # here: the package opens without data
+
     batch = batch_size_for(rows)
     steps = max(1, rows // batch)
     large = rows > 100_000
