@@ -43,7 +43,9 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):
 
     Example:
 
-    >>> classifier = keras_ctr.CTRClassifier(epochs=1).fit(df.drop(columns="click"), df["click"])
+    >>> import pandas as pd
+    >>> df = pd.DataFrame({"city": ["Rome", "Oslo", "Oslo"] * 20})
+    >>> classifier = keras_ctr.CTRClassifier(epochs=1).fit(df, ["no", "yes", "yes", "no"] * 15)
     >>> classifier.predict_proba(df.head(3)).shape
     (3, 2)
     """
@@ -128,6 +130,7 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def model_(self):
+        """The trained `CTRModel`."""
         return self.fitted_.model
 
     def predict_proba(self, X):

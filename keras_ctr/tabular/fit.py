@@ -95,7 +95,9 @@ def fit(
 ):
     """Trains a model on a data frame: columns, encoding, batches, model and recipe are chosen.
 
-    >>> result = keras_ctr.fit(df, label="click")
+    >>> import pandas as pd
+    >>> df = pd.DataFrame({"city": ["Rome", "Oslo", "Oslo"] * 20, "click": [0, 1, 1, 0, 0, 1] * 10})
+    >>> result = keras_ctr.fit(df, label="click", epochs=1)
     >>> result.predict(df.head(2)).shape
     (2, 1)
 
