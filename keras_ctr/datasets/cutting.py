@@ -9,13 +9,15 @@ from keras_ctr.features.tokens import hashed, tokens
 WAYS = ("random", "group")
 
 
-def check_split(split):
-    """Raises `ValueError` unless `split` is `"random"`, `"group"` or a `Time`."""
+def check_split(split, group):
+    """Raises `ValueError` unless `split` is `"random"`, a `Time`, or `"group"` with its column."""
     if split not in WAYS and not isinstance(split, Time):
         raise ValueError(
             "`split` must be 'random', 'group', or keras_ctr.Time(name of a column). "
             f"Received: split={split!r}"
         )
+    if split == "group" and group is None:
+        raise ValueError("`split='group'` needs the name of the `group` column.")
 
 
 def cut(frame, fractions, split="random", group=None, seed=0):
@@ -36,8 +38,9 @@ def cut(frame, fractions, split="random", group=None, seed=0):
         `{part: row numbers, ascending}`, with the rest under `"train"`.
 
     Raises:
-        ValueError: no group column, missing moments.
+        ValueError: another `split`, no group column, missing moments.
     """
+    check_split(split, group)
     rows = len(frame)
     order = np.random.default_rng(seed).permutation(rows)
     key = np.arange(rows)  # rows of one key stay together
@@ -51,8 +54,6 @@ def cut(frame, fractions, split="random", group=None, seed=0):
             )
         order, key = np.argsort(-seconds, kind="stable"), seconds
     elif split == "group":
-        if group is None:
-            raise ValueError("`split='group'` needs the name of the `group` column.")
         key = hashed(tokens(_column(frame, group, "group"), group))
         _, key = np.unique(key, return_inverse=True)
         rank = np.random.default_rng(seed).permutation(key.max(initial=0) + 1)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from pandas.util import hash_array
 
 from keras_ctr._checks import unknown
 from keras_ctr.datasets._raw.compression import COMPRESSIONS, suffix
@@ -37,15 +36,13 @@ class Files(Source):
 
     def __init__(self, path, schema, valid=0.1, test=0.1, seed=0, split="random"):
         check_fractions(valid, test)
-        check_split(split)
+        check_split(split, schema.group)
         if isinstance(split, Time):
             raise ValueError(
                 "A file is read once, in its order, so it is not cut by time: read it to a data "
                 "frame and use `datasets.from_pandas(df, split=...)`, or give a folder with train, "
                 f"valid and test files. Received: split={split!r}"
             )
-        if split == "group" and schema.group is None:
-            raise ValueError("`split='group'` needs the name of the `group` column.")
         self.path, self.valid, self.test, self.seed = str(path), valid, test, seed
         self.split = split
         self._schema = schema
@@ -96,6 +93,8 @@ class Files(Source):
 
     def _drawn(self, frame):
         """A number in [0, 1) per row, the same for all rows of a group."""
+        from pandas.util import hash_array  # here: pandas takes long to import
+
         group = hashed(tokens(frame[self._schema.group], self._schema.group))
         mixed = hash_array(group ^ np.uint64(self.seed * 0x9E3779B97F4A7C15 % 2**64))
         return (mixed >> np.uint64(11)).astype("float64") / 2**53

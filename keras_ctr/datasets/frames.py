@@ -1,6 +1,6 @@
 """`Frames`: the source for a data frame of one's own."""
 
-from keras_ctr.datasets.cutting import check_split, cut
+from keras_ctr.datasets.cutting import cut
 from keras_ctr.datasets.files import check_fractions
 from keras_ctr.datasets.sources import Source, chosen_schema
 from keras_ctr.features.frames import as_polars
@@ -42,7 +42,6 @@ class Frames(Source):
         split="random",
     ):
         frame = as_polars(df)
-        check_split(split)
         group_of_rows = group if schema is None else schema.group
         self._parts = _split_frame(frame, valid, test, split, group_of_rows, seed)
         train, _ = self._parts["train"]

@@ -46,13 +46,7 @@ class Categorical:
                     f"`size` of {self.name!r} counts the ids 0 (missing) and 1 (unseen), so it is "
                     f"at least 2. Received: size={self.size}"
                 )
-        for option, least in (("min_count", 1), ("max_size", FIRST_TOKEN), ("hash_size", 1)):
-            value = getattr(self, option)
-            if value is not None and value < least:
-                raise ValueError(
-                    f"`{option}` of {self.name!r} must be at least {least}. "
-                    f"Received: {option}={value}"
-                )
+        _check_least(self, min_count=1, max_size=FIRST_TOKEN, hash_size=1)
         is_count = isinstance(self.buckets, int) and self.buckets >= 2
         if self.buckets is not None and self.buckets != "log2" and not is_count:
             raise ValueError(
@@ -113,8 +107,7 @@ class Numeric:
         _check_choice(self, "transform", TRANSFORMS)
         _check_choice(self, "embedding", EMBEDDINGS)
         _check_least(self, bins=2, codes=1, size=FIRST_TOKEN)
-        if self.edges is not None:
-            object.__setattr__(self, "edges", tuple(float(edge) for edge in self.edges))
+        _plain_edges(self)
 
     @property
     def derived(self):
@@ -157,8 +150,7 @@ class Time:
 
     def __post_init__(self):
         _check_name(self)
-        if self.edges is not None:
-            object.__setattr__(self, "edges", tuple(float(edge) for edge in self.edges))
+        _plain_edges(self)
         object.__setattr__(self, "parts", tuple(self.parts))
         wrong = [part for part in self.parts if part not in PARTS]
         if wrong or not self.parts or len(set(self.parts)) < len(self.parts):
@@ -339,3 +331,9 @@ def _check_separator(feature):
             f"`separator` of {feature.name!r} must be text. "
             f"Received: separator={feature.separator!r}"
         )
+
+
+def _plain_edges(feature):
+    """Edges as floats, as JSON gives them back."""
+    if feature.edges is not None:
+        object.__setattr__(feature, "edges", tuple(float(edge) for edge in feature.edges))

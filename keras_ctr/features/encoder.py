@@ -235,11 +235,11 @@ class Encoder:
 
     def _count(self, frame, rows, name):
         """Learns from one column, and from the histories that share its vocabulary."""
-        lists = [s for s in self._given.sequences if s.vocabulary == name]
-        lists += [bag for bag in self._given.bags if bag.name == name]
-        if name in frame.columns and not (lists and isinstance(lists[-1], Bag)):
+        sequences = [s for s in self._given.sequences if s.vocabulary == name]
+        bags = [bag for bag in self._given.bags if bag.name == name]
+        if name in frame.columns and not bags:
             self._columns[name].count(frame[name], name, partial(_row, rows))
-        for feature in lists:
+        for feature in sequences + bags:
             column, at = events(frame[feature.name], feature, whole=True)
             self._columns[name].count(column, feature.name, partial(_row, rows, at), False)
             if name in self._longest:

@@ -3,23 +3,29 @@
 import numpy as np
 
 
+def as_lists(column, separator):
+    """A polars series as one of lists, `None` where it holds neither these nor text."""
+    import polars as pl
+
+    if column.dtype == pl.String:
+        return column.set(column == "", None).str.split(separator)
+    if column.dtype == pl.Null:
+        return column.cast(pl.List(pl.String))
+    if isinstance(column.dtype, pl.Array):
+        return column.arr.to_list()
+    return column if column.dtype == pl.List else None
+
+
 def events(column, sequence, whole=False):
     """The events of all histories (or bags) in one series, and the row each belongs to.
 
     Unless `whole`, only the `length` events that `keep` selects are returned.
     """
-    import polars as pl
-
-    if column.dtype == pl.String:
-        column = column.set(column == "", None).str.split(sequence.separator)
-    elif column.dtype == pl.Null:
-        column = column.cast(pl.List(pl.String))
-    elif isinstance(column.dtype, pl.Array):
-        column = column.arr.to_list()
-    elif column.dtype != pl.List:
+    kind, column = column.dtype, as_lists(column, sequence.separator)
+    if column is None:
         raise ValueError(
             f"Column {sequence.name!r} must hold lists, or text joined by "
-            f"{sequence.separator!r}. Received: {column.dtype}"
+            f"{sequence.separator!r}. Received: {kind}"
         )
     if not whole:
         end = column.list.tail if sequence.keep == "last" else column.list.head

@@ -12,8 +12,9 @@ import numpy as np
 
 from keras_ctr._checks import unknown
 from keras_ctr.features.codes import code_or_quantity
-from keras_ctr.features.columns import Bag, Categorical, Numeric, Sequence, Time, Vector
+from keras_ctr.features.columns import UNITS, Bag, Categorical, Numeric, Sequence, Time, Vector
 from keras_ctr.features.frames import as_polars
+from keras_ctr.features.histories import as_lists
 from keras_ctr.features.schema import Schema
 from keras_ctr.features.times import DAY, ISO, stamps
 from keras_ctr.features.tokens import kind_of, labels, spelled
@@ -26,7 +27,6 @@ STANDING_OUT = 256  # quantities with so few distinct values have a field of sin
 IDS = re.compile(
     r"(^|[^a-z])(id|ids|code|zip|zipcode|postcode|postal|hash|uuid|guid|key|sku|ean|asin)$", re.I
 )
-UNITS_OF_STAMPS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 SINCE, UNTIL = 631152000.0, 2524608000.0  # moments of numbers: from 1990 to 2050
 
 
@@ -57,9 +57,8 @@ def infer(df, label, group=None, numeric=(), categorical=(), sequences=None, dro
         if name in drop:
             guesses[name] = Guess(None, "in `drop`")
         elif name in sequences:
-            longest = column.list.len().max() if column.dtype.is_nested() else None
-            if longest is None:
-                longest = _longest_text(column)
+            lists = as_lists(column, Sequence.separator)
+            longest = None if lists is None else lists.list.len().max()
             guesses[name] = Guess(
                 Sequence(name, of=sequences[name], length=longest or 1), "in `sequences`"
             )
@@ -115,10 +114,8 @@ def _guess(column, y):
 
 
 def _guess_list(column):
-    import polars as pl
-
     inner = column.dtype.inner
-    lists = column.arr.to_list() if isinstance(column.dtype, pl.Array) else column
+    lists = as_lists(column, None)
     lengths = lists.list.len().drop_nulls()
     if inner.is_float() and lengths.n_unique() == 1 and lengths[0] > 1:
         return Guess(Vector(column.name, width=int(lengths[0])), f"{lengths[0]} numbers in each")
@@ -272,8 +269,8 @@ def _unit_of_stamps(distinct):
     """The unit in which numbers are moments since 1970, or `None`."""
     if len(distinct) < 20:
         return None
-    for unit, per_second in UNITS_OF_STAMPS.items():
-        if distinct[0] >= SINCE * per_second and distinct[-1] <= UNTIL * per_second:
+    for unit, seconds in UNITS.items():
+        if distinct[0] >= SINCE / seconds and distinct[-1] <= UNTIL / seconds:
             return unit
     return None
 
@@ -290,10 +287,6 @@ def _separator(text):
         if known * 2 <= distinct and len(values) >= 5 * known:
             return separator
     return None
-
-
-def _longest_text(column):
-    return column.str.split("^").list.len().max()
 
 
 def _clicks(column):

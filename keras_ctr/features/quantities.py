@@ -4,6 +4,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from keras_ctr.features.histories import as_lists
 from keras_ctr.features.times import parts, stamps
 from keras_ctr.features.tokens import kind_of, numbers
 
@@ -220,15 +221,13 @@ class Widths:
 
         if column.dtype == pl.Null or not len(column):
             return None
-        if isinstance(column.dtype, pl.Array):
-            column = column.arr.to_list()
-        elif column.dtype == pl.String:
-            text = column.str.strip_chars()
-            column = text.set(text == "", None).str.split(self.feature.separator)
-        elif column.dtype != pl.List:
+        text = column.str.strip_chars() if column.dtype == pl.String else column
+        lists = as_lists(text, self.feature.separator)
+        if lists is None:
             raise ValueError(
                 f"Column {name!r} must hold arrays of numbers. Received: {kind_of(column)}"
             )
+        column = lists
         lengths = column.list.len()
         there = lengths.is_not_null().to_numpy()
         if self.width is None and there.any():

@@ -49,6 +49,9 @@ class Schema:
         self.group = group
         self.weight = weight
         self.guesses = {}  # of a schema that was inferred, see `describe`
+        self._expanded = [  # each feature, and what is made of it
+            each for f in self.features for each in (f, *getattr(f, "derived", ()))
+        ]
         for feature in self.features:
             if type(feature) not in KINDS.values():
                 raise ValueError(
@@ -56,7 +59,7 @@ class Schema:
                 )
         if not self.features:
             raise ValueError("`features` must not be empty.")
-        names = [feature.name for feature in (*self.features, *self._derived())]
+        names = [feature.name for feature in self._expanded]
         names += [bag.weights for bag in self.bags if bag.weights is not None]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -90,16 +93,9 @@ class Schema:
                     f"Received: of={of!r}"
                 )
 
-    def _derived(self):
-        """The columns that are made of others: parts of moments, flags of missing values."""
-        return [d for f in self.features for d in getattr(f, "derived", ())]
-
     def _all(self, kind):
         """Features of a kind in their order, each `Time` and `Numeric` with what is made of it."""
-        found = []
-        for feature in self.features:
-            found += [f for f in (feature, *getattr(feature, "derived", ())) if isinstance(f, kind)]
-        return found
+        return [feature for feature in self._expanded if isinstance(feature, kind)]
 
     @property
     def categoricals(self):
@@ -255,11 +251,10 @@ class Schema:
         return names + [part for part in parts if getattr(self, part) != getattr(other, part)]
 
     def __getitem__(self, name):
-        features = [*self.features, *self._derived()]
-        for feature in features:
+        for feature in self._expanded:
             if feature.name == name:
                 return feature
-        raise unknown("feature", name, [feature.name for feature in features])
+        raise unknown("feature", name, [feature.name for feature in self._expanded])
 
     def __len__(self):
         return len(self.features)

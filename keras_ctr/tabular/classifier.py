@@ -4,6 +4,7 @@ import numpy as np
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import (
         _check_sample_weight,
@@ -189,6 +190,5 @@ class CTRClassifier(ClassifierMixin, BaseEstimator):
 
     def _seed(self):
         if self.random_state is None or hasattr(self.random_state, "randint"):
-            rng = self.random_state or np.random.mtrand._rand
-            return int(rng.randint(2**31 - 1))
+            return int(check_random_state(self.random_state).randint(2**31 - 1))
         return int(self.random_state)

@@ -225,10 +225,8 @@ def _unwatched(recipe, rows, epochs):
 
 def _made(recipe, name):
     """A model with the sizes of the recipe; models without a tower keep the sizes they have."""
-    known = arguments(type(zoo.get(name)))
-    if "tower" not in known:
-        return recipe.get(name)
-    return recipe.get(name, **({"activation": "relu"} if "activation" in known else {}))
+    has_tower = {"tower", "activation"} <= set(arguments(type(zoo.get(name))))
+    return recipe.get(name, **({"activation": "relu"} if has_tower else {}))
 
 
 def _changed(recipe, changes):

@@ -2,7 +2,6 @@
 
 import pathlib
 
-import numpy as np
 from keras import ops
 
 from keras_ctr._checks import require_choice
@@ -100,7 +99,7 @@ class CTRModel(Checked, Trainer):
             self.table_dtype = table_dtype or self.table_dtype
             for layer in layers_of(self, SchemaLayer):
                 layer.adapt(schema)
-            self.pretrained = _pretrained.widths(pretrained, schema)
+            self.pretrained = {**self.pretrained, **_pretrained.widths(pretrained, schema)}
             for layer in self.embeddings:
                 layer.table_dtype, layer.pretrained = self.table_dtype, self.pretrained
             self.schema = schema
@@ -256,12 +255,8 @@ class CTRModel(Checked, Trainer):
         with dtype_policy(config.pop("dtype", None)):
             model = super().from_config(config)
             if schema:
-                schema = Schema.from_dict(schema)
-                empty = {  # for the weights of the file
-                    name: (np.zeros((schema[name].size, width)), trained)
-                    for name, (width, trained) in pretrained.items()
-                }
-                model.adapt(schema, table_dtype, empty)
+                model.pretrained = pretrained  # their vectors are among the weights
+                model.adapt(Schema.from_dict(schema), table_dtype)
         return model
 
     def save(self, filepath, overwrite=True, **kwargs):

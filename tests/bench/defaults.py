@@ -12,7 +12,6 @@ as it ends; what it holds is not run again. OUT.md is the table of means.
 """
 
 import argparse
-import csv
 import pathlib
 import statistics
 import time
@@ -132,24 +131,6 @@ def measure(data, who, seed):
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def read(path):
-    """Returns the rows of the CSV, if there is one."""
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def append(path, row):
-    """Adds a row to the CSV; the first one writes the header."""
-    fresh = not path.exists()
-    with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def table(rows):
     """Returns Markdown: a line per data set, a column per learner, ours less the better rival."""
     names = [who for who in LEARNERS if any(row["who"] == who for row in rows)]
@@ -193,6 +174,8 @@ def spread(runs):
 
 
 def main():
+    from keras_ctr.experiments.runs import append, read
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", choices=defaults_data.SETS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
@@ -200,7 +183,7 @@ def main():
     parser.add_argument("--out", required=True, help="name of the CSV and Markdown files")
     given = parser.parse_args()
     path = pathlib.Path(given.out).with_suffix(".csv")
-    rows = read(path)
+    rows = read(path) if path.exists() else []
     done = {(row["data"], row["who"], int(row["seed"])) for row in rows}
     for seed in given.seeds:
         for data in given.data or defaults_data.SETS:

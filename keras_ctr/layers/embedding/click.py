@@ -82,10 +82,9 @@ class Click(Layer):
                 part = ops.sum(part * vectors, axis=-1)  # (B, M)
             total = total + (part if projection is None else projection(part))
         found = ops.sigmoid(total)
-        if all(vectors is None for vectors in self.vectors):
-            if self.recalibration is None or training:
-                return found
-            return self.recalibration(found, total)
-        self.members = found if training else None  # what `compute_loss` has not read is stale
-        found = ops.mean(found, axis=-1, keepdims=True)
-        return found if self.recalibration is None or training else self.recalibration(found)
+        if any(vectors is not None for vectors in self.vectors):
+            self.members = found if training else None  # what `compute_loss` has not read is stale
+            found, total = ops.mean(found, axis=-1, keepdims=True), None
+        if self.recalibration is None or training:
+            return found
+        return self.recalibration(found, total)

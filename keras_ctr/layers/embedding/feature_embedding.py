@@ -130,10 +130,9 @@ class FeatureEmbedding(SchemaLayer):
 
     def _build_numbers(self, numerics):
         """Makes what embeds the numeric columns: vectors, and a layer per other kind."""
-        kinds = [feature.embedding for feature in numerics]
-        kinds = [
-            "linear" if kind == "piecewise" and feature.edges is None else kind
-            for kind, feature in zip(kinds, numerics, strict=True)
+        kinds = [  # before an encoder is fitted there are no pieces
+            "linear" if (f.embedding, f.edges) == ("piecewise", None) else f.embedding
+            for f in numerics
         ]
         self._linear = [at for at, kind in enumerate(kinds) if kind == "linear"]
         if self._linear:
