@@ -11,6 +11,7 @@ from keras_ctr._version import __version__
 from keras_ctr.features import (
     Bag,
     Categorical,
+    Cross,
     Encoder,
     Numeric,
     Schema,
@@ -24,6 +25,7 @@ from keras_ctr.features import (
 __all__ = [
     "Bag",
     "Categorical",
+    "Cross",
     "Dataset",
     "Encoder",
     "Numeric",

@@ -10,7 +10,19 @@ from exchange import SMALL
 from keras import ops
 
 import keras_ctr
-from keras_ctr import Bag, Categorical, Encoder, Numeric, Schema, Sequence, Time, Vector, zoo
+from keras_ctr import (
+    Bag,
+    Categorical,
+    Cross,
+    Encoder,
+    Numeric,
+    Schema,
+    Sequence,
+    Time,
+    Vector,
+    zoo,
+)
+from keras_ctr.features.crossing import interactions
 from keras_ctr.features.quantities import bin_edges
 from keras_ctr.features.times import stamps
 
@@ -28,6 +40,7 @@ EVERY = Schema(
         Vector("image"),
         Sequence("history", of="item", length=4),
         Sequence("gaps", of=Categorical("gap", buckets="log2"), length=3),
+        Cross("user x hour", of=("user", "time.hour")),
     ],
     label="click",
 )
@@ -299,3 +312,93 @@ def test_pretrained_vectors_say_what_is_wrong():
         zoo.get("lr").adapt(schema, pretrained={"user": np.zeros((3, 2))})
     with pytest.raises(ValueError, match="needs the vocabulary of a data set"):
         zoo.get("lr").adapt(schema, pretrained={"user": {"a": [1.0]}})
+
+
+@pytest.mark.once
+class TestCross:
+    SCHEMA = Schema([Categorical("a"), Categorical("b", fill="none"), Cross("ab", of=("a", "b"))])
+
+    def test_ids_are_of_combinations(self):
+        frame = pl.DataFrame(
+            {"a": ["1.0", "1", "2", None], "b": ["x", "x", None, "x"], "label": [0, 1, 0, 1]}
+        )
+        encoder = Encoder(self.SCHEMA).fit(frame)
+        assert encoder.vocabulary("ab") == ["1\x1fx", "2\x1fnone"]
+        assert encoder.encode(frame)["ids"][:, 2].tolist() == [2, 2, 3, 0]
+        other = pl.DataFrame({"a": [2, 1], "b": ["x", None]})
+        assert encoder.encode(other)["ids"][:, 2].tolist() == [1, 1]
+
+    def test_hashing(self):
+        schema = Schema(
+            [Categorical("a"), Categorical("b"), Cross("ab", of=("a", "b"), hash_size=9)]
+        )
+        frame = pl.DataFrame({"a": ["u", "v", None], "b": ["x", "y", "y"], "label": [0, 1, 0]})
+        ids = Encoder(schema).fit(frame).encode(frame)["ids"][:, 2]
+        assert (ids[:2] >= 2).all() and ids[2] == 0
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: Cross("ab", of=("a",)), "two or more"),
+            (lambda: Cross("ab", of=("a", "a")), "each once"),
+            (lambda: Cross("ab", of="ab"), "two or more"),
+            (lambda: Cross("ab", of=("a", "b"), fill=1), "those of its columns"),
+            (lambda: Schema([Categorical("a"), Cross("ab", of=("a", "b"))]), "Received: 'b'"),
+            (
+                lambda: Schema(
+                    [Categorical("a"), Categorical("b", buckets=4), Cross("ab", of=("a", "b"))]
+                ),
+                "buckets",
+            ),
+            (
+                lambda: Schema([*TestCross.SCHEMA, Sequence("seen", of="ab", length=2)]),
+                "must be `of` a Categorical",
+            ),
+        ],
+    )
+    def test_what_cannot_be_crossed(self, make, message):
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+@pytest.mark.once
+class TestInferredCrosses:
+    def frame(self, rows=4000):
+        rng = np.random.default_rng(5)
+        a, b, c = (rng.integers(0, 12, rows) for _ in range(3))
+        taste = rng.normal(0, 1.5, (12, 12))
+        z = taste[a, b] + rng.normal(0, 1, 12)[c] + rng.normal(0, 0.5, 12)[a]
+        label = (rng.random(rows) < 1 / (1 + np.exp(-z))).astype("int64")
+        names = {"a": a, "b": b, "c": c}
+        texts = {name: [f"{name}{i}" for i in values] for name, values in names.items()}
+        return pl.DataFrame({**texts, "label": label})
+
+    def test_pairs_that_interact_are_found(self):
+        schema = Schema.infer(self.frame(), label="label")
+        assert [cross.of for cross in schema.crosses] == [("a", "b")]
+        assert schema.fields == ["a", "b", "c", "a x b"]
+        lines = []
+        schema.describe(lines.append)
+        assert any("a x b" in line and "off the log loss" in line for line in lines)
+        assert not Schema.infer(self.frame(), label="label", crosses=0).crosses
+
+    def test_nothing_is_found_in_noise(self):
+        frame = self.frame().with_columns(pl.col("a").shuffle(seed=1))
+        assert not Schema.infer(frame, label="label").crosses
+        assert not Schema.infer(self.frame(900), label="label").crosses  # too few to tell
+
+    def test_many_combinations_share_slots(self):
+        rng = np.random.default_rng(0)
+        codes = {name: rng.integers(0, 3000, 9000) for name in "ab"}  # 9 million combinations
+        codes |= {"c": codes["a"] % 2, "d": codes["b"] % 2}
+        y = (codes["c"] == codes["d"]).astype("float64")
+        (share, *pair), *_ = interactions(codes, y, most=9)
+        assert pair == ["c", "d"] and share > 0.9
+
+    def test_a_schema_that_was_inferred_leaves_other_columns_alone(self):
+        frame = self.frame().with_columns(pl.lit(1).alias("constant"))
+        schema = Schema.infer(frame, label="label")
+        train, _, _ = keras_ctr.datasets.from_pandas(frame, schema)
+        assert "constant" not in train.schema.fields
+        with pytest.raises(ValueError, match="not in the schema constant"):
+            keras_ctr.datasets.from_pandas(frame, Schema.from_json(schema.to_json()))

@@ -45,7 +45,6 @@ class Frames(Source):
         group_of_rows = group if schema is None else schema.group
         self._parts = _split_frame(frame, valid, test, split, group_of_rows, seed)
         train, _ = self._parts["train"]
-        self._inferred = schema is None
         self._schema = chosen_schema(
             schema,
             label,
@@ -68,8 +67,8 @@ class Frames(Source):
         return self._parts[split][1]
 
     def known(self, frame):
-        """The frame as it is: a column that a given schema does not name is an error."""
-        return frame.select(self._schema.columns) if self._inferred else frame
+        """The frame as it is: a column that a schema written by hand does not name is an error."""
+        return frame.select(self._schema.columns) if self._schema.guesses else frame
 
 
 def _split_frame(frame, valid, test, split, group, seed):

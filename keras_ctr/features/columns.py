@@ -1,4 +1,6 @@
-"""What a column is: `Categorical`, `Numeric`, `Time`, `Bag`, `Vector`, `Sequence`. No Keras.
+"""What a column is: `Categorical`, `Cross`, `Numeric`, `Time`, `Bag`, `Vector`, `Sequence`.
+
+No Keras here.
 
 Ids mean the same in every column: 0 is padding or a missing value, 1 a value that was not in the
 vocabulary, and 2, 3, ... are the vocabulary itself.
@@ -57,6 +59,39 @@ class Categorical:
             raise ValueError(
                 f"`hash_size` of {self.name!r} replaces the vocabulary: it cannot be combined "
                 "with `min_count` or `max_size`."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Cross(Categorical):
+    """Combinations of values of several categorical columns, each a name of its own.
+
+    For what embeddings of the columns would have to be multiplied for, and learn slowly: that this
+    user knows this item. There is no raw column of this name; where a value of one column is
+    missing, so is the combination. After the cross-product transformation of Wide & Deep
+    (arXiv 1606.07792, equation 2).
+
+    Args:
+        name: name of the field, `"user x item"`, say.
+        size, min_count, max_size, hash_size: as for `Categorical`.
+        of: names of two or more categoricals of the schema, parts of a `Time` (`"time.hour"`) among
+            them; not those whose `buckets` are quantiles.
+    """
+
+    of: tuple = ()
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "of", tuple(self.of) if isinstance(self.of, list) else self.of)
+        if not isinstance(self.of, tuple) or len(set(self.of)) < max(2, len(self.of)):
+            raise ValueError(
+                f"`of` of {self.name!r} must name two or more columns, each once. "
+                f"Received: of={self.of!r}"
+            )
+        if self.buckets is not None or self.fill is not None:
+            raise ValueError(
+                f"`buckets` and `fill` of {self.name!r} are those of its columns. Received: "
+                f"buckets={self.buckets!r}, fill={self.fill!r}"
             )
 
 
@@ -296,7 +331,7 @@ class Sequence:
         return self.of.name if isinstance(self.of, Categorical) else self.of
 
 
-KINDS = {kind.__name__: kind for kind in (Categorical, Numeric, Time, Bag, Vector, Sequence)}
+KINDS = {kind.__name__: kind for kind in (Categorical, Cross, Numeric, Time, Bag, Vector, Sequence)}
 RESERVED = ("ids", "values")  # keys of a batch; a sequence is found under its own name
 
 

@@ -19,11 +19,20 @@ from keras_ctr.features.histories import events, left_aligned, right_aligned
 from keras_ctr.features.learners import learner
 from keras_ctr.features.quantities import Clock, Scale, Widths
 from keras_ctr.features.schema import Schema
-from keras_ctr.features.tokens import hashed, labels, numbers, sample_weights, tokens
+from keras_ctr.features.tokens import (
+    hashed,
+    labels,
+    numbers,
+    plain,
+    sample_weights,
+    texts_of,
+    tokens,
+)
 from keras_ctr.features.vocabulary import Vocabulary
 
 FORMAT = 1
 LONGEST_BAG = 64
+JOINED_BY = "\x1f"  # the texts of a combination: the unit separator of ASCII
 _TAKEN = ("label", "group", "weight")  # keys of an encoded frame beside those of a batch
 
 
@@ -291,7 +300,21 @@ class Encoder:
                 if isinstance(other, Numeric):  # the flag
                     x = numbers(frame[feature.name], feature.name, row)
                     made[other.name] = np.isnan(x).astype("float64")
-        return frame.with_columns(pl.Series(name, values) for name, values in made.items())
+        frame = frame.with_columns(pl.Series(name, values) for name, values in made.items())
+        if not self._given.crosses:
+            return frame
+        crossed = [self._crossed(frame, row, cross) for cross in self._given.crosses]
+        return frame.with_columns(crossed)
+
+    def _crossed(self, frame, row, cross):
+        """The texts of combinations; null where a value of one column is missing."""
+        import polars as pl
+
+        members = [self._given[name] for name in cross.of]
+        texts = [plain(texts_of(f, frame[f.name], f.name, row, fill=True)) for f in members]
+        named = [text.alias(str(at)) for at, text in enumerate(texts)]
+        joined = pl.concat_str(pl.all(), separator=JOINED_BY, ignore_nulls=False)
+        return pl.DataFrame(named).select(joined.alias(cross.name)).to_series()
 
     def _size(self):
         """Closes the schema: every size is known."""

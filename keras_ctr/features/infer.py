@@ -12,16 +12,27 @@ import numpy as np
 
 from keras_ctr._checks import unknown
 from keras_ctr.features.codes import code_or_quantity
-from keras_ctr.features.columns import UNITS, Bag, Categorical, Numeric, Sequence, Time, Vector
+from keras_ctr.features.columns import (
+    UNITS,
+    Bag,
+    Categorical,
+    Cross,
+    Numeric,
+    Sequence,
+    Time,
+    Vector,
+)
+from keras_ctr.features.crossing import interactions
 from keras_ctr.features.frames import as_polars
 from keras_ctr.features.histories import as_lists
 from keras_ctr.features.schema import Schema
-from keras_ctr.features.times import DAY, ISO, stamps
+from keras_ctr.features.times import DAY, ISO, parts, stamps
 from keras_ctr.features.tokens import kind_of, labels, spelled
 
 log = logging.getLogger("keras_ctr")
 
 SEPARATORS = ("|", ";", ",", "^")
+MOST_CROSSES = 3
 FEW = 2  # integers with so few distinct values are names, whatever else they may be
 STANDING_OUT = 256  # quantities with so few distinct values have a field of single values as well
 IDS = re.compile(
@@ -38,7 +49,17 @@ class Guess:
     why: str
 
 
-def infer(df, label, group=None, numeric=(), categorical=(), sequences=None, drop=(), weight=None):
+def infer(
+    df,
+    label,
+    group=None,
+    numeric=(),
+    categorical=(),
+    sequences=None,
+    drop=(),
+    weight=None,
+    crosses=MOST_CROSSES,
+):
     """Returns a `Schema` guessed from a data frame; see `Schema.infer`."""
     frame = as_polars(df)
     sequences = dict(sequences or {})
@@ -80,9 +101,43 @@ def infer(df, label, group=None, numeric=(), categorical=(), sequences=None, dro
             f"Received: {reasons or 'none'}"
         )
     _warn_of_leaks(frame, guesses, label, y)
-    schema = Schema(features, label=label, group=group, weight=weight)
-    schema.guesses = guesses
+    pairs = {} if y is None else _crosses(frame, features, y, crosses)
+    schema = Schema(
+        features + [guess.feature for guess in pairs.values()],
+        label=label,
+        group=group,
+        weight=weight,
+    )
+    schema.guesses = guesses | pairs
     return schema
+
+
+def _crosses(frame, features, y, most):
+    """Guesses of pairs of columns, `{name: Guess}`."""
+    import polars as pl
+
+    codes = {}
+    for feature in features:
+        if type(feature) is Categorical:
+            codes[feature.name] = frame[feature.name]
+        elif isinstance(feature, Time):
+            seconds = stamps(frame[feature.name], feature.name, unit=feature.unit)
+            found = parts(feature, seconds, -np.inf, np.inf)
+            names = [f.name for f in feature.derived if isinstance(f, Categorical)]
+            codes |= {name: pl.Series(found[name]) for name in names}
+    codes = {name: _numbered(column) for name, column in codes.items()}
+    guesses = {}
+    for share, one, other in interactions(codes, y, most):
+        name = f"{one} x {other}"
+        if name not in frame.columns:
+            cross = Cross(name, min_count=max(2, rare(len(frame))), of=(one, other))
+            guesses[name] = Guess(cross, f"combinations take {share:.1%} off the log loss")
+    return guesses
+
+
+def _numbered(column):
+    """Numbers from 0 in the place of a column's values, int64; missing values are one, too."""
+    return column.rank("dense").fill_null(0).cast(int).to_numpy()
 
 
 def _guess(column, y):

@@ -6,7 +6,7 @@ then on `ids`, which never changes what was learnt. Those of quantities are in `
 
 import numpy as np
 
-from keras_ctr.features.columns import FIRST_TOKEN, PADDING
+from keras_ctr.features.columns import FIRST_TOKEN, PADDING, Cross
 from keras_ctr.features.quantities import Sample
 from keras_ctr.features.tokens import hashed, numbers, texts_of
 from keras_ctr.features.vocabulary import Vocabulary
@@ -18,7 +18,8 @@ def learner(feature):
         return Quantiles(feature)
     if feature.hash_size is not None:
         return Hashes(feature)
-    if feature.size is not None and feature.buckets is None:
+    held = feature.size is not None and not isinstance(feature, Cross)  # no column holds its ids
+    if held and feature.buckets is None:
         return Ids(feature)
     return Vocabulary(feature)
 

@@ -13,6 +13,7 @@ from keras_ctr.features.columns import (
     RESERVED,
     Bag,
     Categorical,
+    Cross,
     Numeric,
     Sequence,
     Time,
@@ -30,7 +31,7 @@ class Schema:
     parts of a `Time` are columns of `"ids"` and `"values"`, at its place among the features.
 
     Args:
-        features: list of `Categorical`, `Numeric`, `Time`, `Bag`, `Vector` and `Sequence`.
+        features: list of `Categorical`, `Cross`, `Numeric`, `Time`, `Bag`, `Vector`, `Sequence`.
         label: name of the label column (0 or 1).
         group: optional name of the column whose values group rows for `GAUC` (often the user).
         weight: optional name of the column of sample weights; it is no feature.
@@ -75,10 +76,22 @@ class Schema:
                 kind = type(feature).__name__.lower()
                 raise ValueError(f"A {kind} must not be called {' or '.join(map(repr, RESERVED))}.")
         self._check_vocabularies(names)
+        self._check_crosses()
+
+    def _check_crosses(self):
+        """Every cross is of categoricals that have a text."""
+        for cross in self.crosses:
+            for name in cross.of:
+                of = next((f for f in self.categoricals if f.name == name), None)
+                if of is None or isinstance(of, Cross) or isinstance(of.buckets, int):
+                    raise ValueError(
+                        f"Cross {cross.name!r} must be `of` Categoricals of the schema, not those "
+                        f"cut into a number of `buckets`. Received: {of or name!r}"
+                    )
 
     def _check_vocabularies(self, names):
         """Every sequence is `of` a column of the schema, or of a vocabulary that is its own."""
-        known = {feature.name: feature for feature in self.categoricals}
+        known = {f.name: f for f in self.categoricals if not isinstance(f, Cross)}
         for sequence in self.sequences:
             of = sequence.of
             if isinstance(of, Categorical):
@@ -101,6 +114,11 @@ class Schema:
     def categoricals(self):
         """`Categorical` features and parts of times, in the order of columns of `batch["ids"]`."""
         return self._all(Categorical)
+
+    @property
+    def crosses(self):
+        """The `Cross` features, which are among the categoricals."""
+        return self._all(Cross)
 
     @property
     def numerics(self):
@@ -145,7 +163,7 @@ class Schema:
     @property
     def columns(self):
         """Names of all raw columns: features, a group that is none of them, weight, label."""
-        names = [feature.name for feature in self.features]
+        names = [f.name for f in self.features if not isinstance(f, Cross)]
         names += [bag.weights for bag in self.bags if bag.weights is not None]
         if self.group is not None and self.group not in names:
             names.append(self.group)
@@ -325,6 +343,7 @@ class Schema:
         drop=(),
         *,
         weight=None,
+        crosses=3,
     ):
         """Guesses a schema from the values of a data frame; `describe` shows what, and why.
 
@@ -339,6 +358,8 @@ class Schema:
           become `Time`, with those parts that differ from row to row.
         - Lists become a `Bag`, of floats and of one length a `Vector`, or a `Sequence` of the
           column named in `sequences`.
+        - Pairs of categoricals whose combinations tell at least 1% more of the label than both
+          apart, measured on held-out halves of the rows, become a `Cross` as well.
         - Left out, with a line in the log: what has no values or only one, numbers that rise from
           row to row, and names that are another one in (nearly) every row.
 
@@ -352,6 +373,7 @@ class Schema:
                 Its length is that of the longest list.
             drop: names of columns to leave out.
             weight: name of the column of sample weights.
+            crosses: largest number of pairs of columns to cross.
 
         Raises:
             ValueError: a name that is no column, no rows, a column of a type that has no place
@@ -359,7 +381,7 @@ class Schema:
         """
         from keras_ctr.features.infer import infer
 
-        return infer(df, label, group, numeric, categorical, sequences, drop, weight)
+        return infer(df, label, group, numeric, categorical, sequences, drop, weight, crosses)
 
     def describe(self, print_fn=print):
         """Prints a table of the columns: what each is, with which options, and why it was guessed.
