@@ -206,6 +206,11 @@ class TestRecalibration:
             weight.assign(weight * 3.0)
         return made
 
+    def test_a_slope_below_zero_is_warned_of(self, data, confident):
+        batch, labels = data[1][0]
+        with pytest.warns(UserWarning, match="turned round"):
+            confident.recalibrate((batch, 1 - np.asarray(labels)))
+
     @pytest.mark.parametrize("method", ["platt", "isotonic"])
     def test_becomes_calibrated(self, data, confident, method, tmp_path):
         test = data[1]

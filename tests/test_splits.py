@@ -102,7 +102,7 @@ def test_splits_that_cannot_be(split, message):
 def test_a_missing_moment_is_an_error():
     df = frame()
     df.loc[[3, 7], "when"] = pd.NaT
-    with pytest.raises(ValueError, match="'when' must hold a moment in every row.*none in 2 rows"):
+    with pytest.raises(ValueError, match="'when' must hold a moment.*none at row 3 .in 2 rows"):
         datasets.from_pandas(df, label="click", split=Time("when"))
 
 

@@ -46,11 +46,11 @@ def cut(frame, fractions, split="random", group=None, seed=0):
     key = np.arange(rows)  # rows of one key stay together
     if isinstance(split, Time):
         seconds = stamps(_column(frame, split.name, "split"), split.name, unit=split.unit)
-        missing = np.isnan(seconds).sum()
-        if missing:
+        missing = np.flatnonzero(np.isnan(seconds))
+        if len(missing):
             raise ValueError(
                 f"Column {split.name!r} must hold a moment in every row to split by time. "
-                f"Received: none in {missing} rows"
+                f"Received: none at row {missing[0]} (in {len(missing)} rows)"
             )
         order, key = np.argsort(-seconds, kind="stable"), seconds
     elif split == "group":

@@ -358,8 +358,8 @@ class Schema:
           become `Time`, with those parts that differ from row to row.
         - Lists become a `Bag`, of floats and of one length a `Vector`, or a `Sequence` of the
           column named in `sequences`.
-        - Pairs of categoricals whose combinations tell at least 1% more of the label than both
-          apart, measured on held-out halves of the rows, become a `Cross` as well.
+        - Pairs of categoricals whose combinations take at least 2% off the log loss that both
+          leave apart, measured on held-out halves of the rows, become a `Cross` as well.
         - Left out, with a line in the log: what has no values or only one, numbers that rise from
           row to row, and names that are another one in (nearly) every row.
 

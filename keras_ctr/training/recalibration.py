@@ -25,7 +25,7 @@ class Recalibrated:
                 `(x, y, sample_weight)` of arrays; of rows that the model was not trained on. `None`
                 removes the map.
             method: `"platt"`: `sigmoid(slope · logit + bias)`, which keeps the order of the
-                predictions; its two numbers are those of a logistic regression without penalty.
+                predictions (a slope below 0, which turns it round, is warned of); its two numbers are those of a logistic regression without penalty.
                 `"isotonic"`: any map that does not decrease, in pieces that are linear; it needs
                 many clicks, and makes ties.
 
@@ -122,6 +122,13 @@ def platt(labels, p, weights=None):
     regression = _sklearn().linear_model.LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
     regression.fit((logits[:, None] - centre) / width, labels, sample_weight=weights)
     slope = regression.coef_[0, 0] / width
+    if slope <= 0:
+        warnings.warn(
+            f"On these data higher predictions mean fewer clicks (slope {slope:.3g}): the order of "
+            "the predictions is turned round. Are the labels right, and the rows of the kind that "
+            "the model was trained on?",
+            stacklevel=4,
+        )
     return Platt(slope, regression.intercept_[0] - slope * centre)
 
 

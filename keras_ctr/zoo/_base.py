@@ -49,7 +49,7 @@ class CTRModel(Checked, Trainer):
         return model
 
     def __init__(self, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})  # layers cast: numbers are not rounded
         self.schema = None
         self.table_dtype = "float32"
         self.pretrained = {}

@@ -53,7 +53,8 @@ class FeatureEmbedding(SchemaLayer):
     pretrained = {}  # as well: `{column: (width, whether it is trained)}`
 
     def __init__(self, dim, pool="mean", initializer=None, schema=None, **kwargs):
-        super().__init__(schema, **kwargs)
+        # Or numbers would be rounded to bfloat16 before they are embedded.
+        super().__init__(schema, **{"autocast": False, **kwargs})
         if pool not in ("mean", "sum", None):
             raise ValueError(f"`pool` must be 'mean', 'sum' or None. Received: pool={pool!r}")
         require_positive(dim=dim)
@@ -186,7 +187,8 @@ class FeatureEmbedding(SchemaLayer):
             linear = values
             if self._nonlinear:
                 linear = ops.take(values, np.array(self._linear), axis=1)
-            parts.append(ops.expand_dims(linear, -1) * self.vectors)
+            linear = ops.expand_dims(ops.cast(linear, "float32"), -1) * self.vectors
+            parts.append(ops.cast(linear, self.compute_dtype))
         for places, layer in zip(self._nonlinear, self.number_layers, strict=True):
             whole = len(places) == values.shape[1]
             chosen = values if whole else ops.take(values, np.array(places), axis=1)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ctr import layers, testing
+from keras_ctr import Numeric, Schema, layers, testing, zoo
 
 BINS = [[0.0, 1.0, 3.0], [-2.0, 2.0], [10.0, 20.0, 40.0, 41.0]]
 
@@ -174,3 +174,18 @@ def test_columns_do_not_read_each_other(rng, name):
 @pytest.mark.parametrize("name", MADE)
 def test_announced_shape(rng, name):
     testing.check_layer(MADE[name](), 10 * rng.uniform(size=(64, 3)).astype("float32"), (64, 3, 4))
+
+
+def test_a_model_hands_numbers_on_unrounded():
+    """Between 1000 and 1004 bfloat16 knows no number; the embedding of the model does."""
+    price = Numeric("price", transform=None, embedding="piecewise", edges=(1000.0, 1004.0))
+    model = zoo.get("dnn", dtype="mixed_bfloat16", embedding_dim=4, hidden_units=[4])
+    model.adapt(Schema([price]))
+    x = np.array([[1000.0], [1001.0], [1002.0]], "float32")
+    seen = []
+    layer = model.embeddings[0].number_layers[0]
+    call = layer.call
+    layer.call = lambda x: seen.append(numpy(x)) or call(x)
+    p = numpy(model({"values": ops.convert_to_tensor(x)}))
+    np.testing.assert_array_equal(seen[0], x)
+    assert p.shape == (3, 1)
