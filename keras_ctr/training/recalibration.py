@@ -25,7 +25,8 @@ class Recalibrated:
                 `(x, y, sample_weight)` of arrays; of rows that the model was not trained on. `None`
                 removes the map.
             method: `"platt"`: `sigmoid(slope · logit + bias)`, which keeps the order of the
-                predictions (a slope below 0, which turns it round, is warned of); its two numbers are those of a logistic regression without penalty.
+                predictions (a slope below 0, which turns it round, is warned of); its two numbers
+                are those of a logistic regression without penalty.
                 `"isotonic"`: any map that does not decrease, in pieces that are linear; it needs
                 many clicks, and makes ties.
 
