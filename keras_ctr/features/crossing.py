@@ -20,7 +20,8 @@ def interactions(codes, y, most):
 
     From half of the rows, the odds of a click are estimated for every value of both columns, as if
     these acted apart, and then for every combination; the other half says how much smaller the log
-    loss is with combinations (both ways round). Our choice.
+    loss is with combinations (both ways round). The pair with most gain is taken, and the others
+    are judged again with what it tells: one may only repeat it. Our choice.
 
     Args:
         codes: `{column: int64 (n,), numbers from 0 in the place of values}`.
@@ -38,16 +39,26 @@ def interactions(codes, y, most):
     half = np.arange(len(y)) % 2 == 0
     halves = [_Half(codes, y, fit) for fit in (half, ~half)]
     names = sorted(codes, key=lambda name: -sum(each.gain_of(name).mean() for each in halves))
-    found = []
-    for one, other in itertools.combinations(names[:COLUMNS], 2):
-        losses = [each.losses(one, other) for each in halves]
-        apart, gain = (np.concatenate(parts) for parts in zip(*losses, strict=True))
-        certain = gain.mean() / max(gain.std(), 1e-12) * np.sqrt(len(gain))
-        share = gain.mean() / apart.mean()
-        if share > GAIN and certain > CERTAIN:
-            order = list(codes)
-            found.append((share, *sorted((one, other), key=order.index)))
-    return sorted(found, reverse=True)[:most]
+    order, found = list(codes), []
+    pairs = list(itertools.combinations(names[:COLUMNS], 2))
+    while pairs and len(found) < most:
+        gains = {pair: _gain(halves, pair) for pair in pairs}
+        pairs = [pair for pair in pairs if gains[pair] > GAIN]
+        if pairs:
+            best = max(pairs, key=gains.get)
+            pairs.remove(best)
+            found.append((gains[best], *sorted(best, key=order.index)))
+            for each in halves:
+                each.take(*best)
+    return found
+
+
+def _gain(halves, pair):
+    """The share of the log loss that a pair takes away; 0 where that is not certain."""
+    losses = [each.losses(*pair) for each in halves]
+    apart, gain = (np.concatenate(parts) for parts in zip(*losses, strict=True))
+    certain = gain.mean() / max(gain.std(), 1e-12) * np.sqrt(len(gain))
+    return gain.mean() / apart.mean() if certain > CERTAIN else 0.0
 
 
 class _Half:
@@ -66,6 +77,15 @@ class _Half:
 
     def losses(self, one, other):
         """The loss of both columns apart, and what their combinations take away from it."""
+        apart, together = self._logits(one, other)
+        loss = self._loss(apart)
+        return loss, loss - self._loss(together)
+
+    def take(self, one, other):
+        """Starts from what a pair tells, from here on."""
+        self.start = self._logits(one, other)[1]
+
+    def _logits(self, one, other):
         z = self.start
         for name in (one, other):
             z = self._raised(z, self.codes[name], self.sizes[name], PRIOR)
@@ -74,9 +94,7 @@ class _Half:
         if slots > SLOTS:
             pairs = (pairs.astype("uint64") * np.uint64(MIX) >> np.uint64(42)).astype("int64")
             slots = SLOTS
-        together = self._raised(z, pairs, slots, PRIOR_OF_PAIR)
-        apart = self._loss(z)
-        return apart, apart - self._loss(together)
+        return z, self._raised(z, pairs, slots, PRIOR_OF_PAIR)
 
     def _raised(self, z, groups, size, prior):
         """Logits, raised in each group by the log of the odds met over the odds expected."""

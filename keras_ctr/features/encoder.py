@@ -199,6 +199,12 @@ class Encoder:
         column = self._names[name]
         return column.tokens if isinstance(column, Vocabulary) else None
 
+    def learner(self, name):
+        """Returns what was learnt of a vocabulary, a numeric, vector or time column."""
+        if name not in self._columns:
+            raise unknown("column", name, self._columns)
+        return self._columns[name]
+
     def save(self, folder):
         """Writes `encoder.json` and a text file per vocabulary: line k is the token of id k + 2."""
         if self._fitted is None:

@@ -7,9 +7,12 @@ then on `ids`, which never changes what was learnt. Those of quantities are in `
 import numpy as np
 
 from keras_ctr.features.columns import FIRST_TOKEN, PADDING, Cross
+from keras_ctr.features.hashing import murmur3
 from keras_ctr.features.quantities import Sample
-from keras_ctr.features.tokens import hashed, numbers, texts_of
+from keras_ctr.features.tokens import hashed, numbers, pandas_hash, texts_of
 from keras_ctr.features.vocabulary import Vocabulary
+
+MURMUR3, PANDAS = "murmur3", "pandas"
 
 
 def learner(feature):
@@ -25,10 +28,14 @@ def learner(feature):
 
 
 class Hashes:
-    """Ids `2 + hash(token) mod hash_size`: nothing is learnt, nothing is unseen."""
+    """Ids `2 + hash(token) mod hash_size`: nothing is learnt, nothing is unseen.
+
+    The hash is MurmurHash3, which serving engines have; older encoders keep that of pandas.
+    """
 
     def __init__(self, feature):
         self.feature = feature
+        self.hash = MURMUR3
         self.size = feature.hash_size + FIRST_TOKEN
 
     def count(self, column, name, row, fill=True):
@@ -41,16 +48,18 @@ class Hashes:
     def ids(self, column, name, row, fill=True):
         """Returns the int32 ids `(n,)` of a block of raw values."""
         texts = texts_of(self.feature, column, name, row, fill)
-        ids = (hashed(texts) % self.feature.hash_size).astype("int32") + FIRST_TOKEN
+        found = hashed(texts, murmur3 if self.hash == MURMUR3 else pandas_hash)
+        ids = (found % np.uint64(self.feature.hash_size)).astype("int32") + FIRST_TOKEN
         ids[texts.is_null().to_numpy()] = PADDING
         return ids
 
     def save(self, folder, at):
         """Returns what was learnt as JSON can hold it; long lists go to files of `folder`."""
-        return {}
+        return {"hash": self.hash}
 
     def load(self, folder, state):
-        """Nothing to do."""
+        """The inverse of `save`."""
+        self.hash = state.get("hash", PANDAS)
 
 
 class Quantiles:

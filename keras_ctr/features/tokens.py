@@ -224,17 +224,23 @@ def sample_weights(column, name, row):
     return found
 
 
-def hashed(texts):
-    """Returns a stable 64-bit hash (uint64) of every text; 0 where it is null.
-
-    `pandas.util.hash_array` is used because its values are fixed across versions and machines.
-    """
+def pandas_hash(texts):
+    """Returns a 64-bit hash of every text of a list, fixed across versions and machines."""
     import pandas as pd
+
+    return pd.util.hash_array(np.array(texts, object), encoding="utf8", categorize=False)
+
+
+def hashed(texts, function=pandas_hash):
+    """Returns a stable hash (uint64) of every text of a polars series; 0 where it is null.
+
+    Args:
+        texts: polars series.
+        function: from a list of texts to their hashes.
+    """
     import polars as pl
 
     distinct = texts.drop_nulls().unique()
-    hashes = pd.util.hash_array(
-        plain(distinct).to_numpy().astype(object), encoding="utf8", categorize=False
-    )
+    hashes = function(plain(distinct).to_list()).astype("uint64")
     at = texts.cast(pl.Enum(distinct), strict=False).to_physical().cast(pl.Int64)
     return np.append(hashes, np.uint64(0))[at.fill_null(len(distinct)).to_numpy()]

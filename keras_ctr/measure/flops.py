@@ -5,16 +5,14 @@ tensors (`keras.KerasTensor`) down to single functions of `keras.ops`, which are
 kind and shapes. No backend takes part, so that the figure is the same on all of them.
 """
 
-import contextlib
 import dataclasses
-import inspect
 
 import keras
 
-from keras_ctr.backend import internals
 from keras_ctr.features.schema import Schema
 from keras_ctr.layers.depth.stack import Stack
 from keras_ctr.measure.costs import cost
+from keras_ctr.measure.walk import Visitor, leaves, walk
 from keras_ctr.zoo import CTRModel
 
 
@@ -101,14 +99,11 @@ def flops(model):
 def _count(model, rows):
     """Returns the FLOPs of every part for a batch of so many rows, those on weights included."""
     meter = _Meter(model)
-    shapes = model.schema.shapes().items()
-    batch = {key: keras.KerasTensor((rows, *shape), dtype) for key, (shape, dtype) in shapes}
-    with _symbolic_weights(model), _down_to_operations(meter):
-        model.call(batch, training=False)
+    walk(model, meter, rows)
     return {**meter.parts, "other": meter.other}
 
 
-class _Meter:
+class _Meter(Visitor):
     """Adds up what operations cost, by the part of the model they belong to."""
 
     def __init__(self, model):
@@ -124,6 +119,17 @@ class _Meter:
 
     def leave(self):
         self.within.pop()
+
+    def operation(self, operation, args, kwargs, outputs):
+        flat = keras.tree.flatten((args, kwargs)), keras.tree.flatten(outputs)
+        self.add(cost(operation, *flat))
+
+    def scan(self, length, step, state, inputs):
+        """The step is called once and counts `length` times."""
+        self.times *= length
+        state, output = step(state, keras.KerasTensor(inputs.shape[1:], inputs.dtype))
+        self.times //= length
+        return state, keras.KerasTensor((length, *output.shape), output.dtype)
 
     def add(self, count):
         count *= self.times
@@ -153,101 +159,9 @@ def _names_of_parts(model):
     for attribute in dir(model):
         if attribute.startswith("_") or hasattr(type(model), attribute):
             continue
-        for path, leaf in _leaves(getattr(model, attribute), attribute):
+        for path, leaf in leaves(getattr(model, attribute), attribute):
             if isinstance(leaf, CTRModel):
                 names |= _names_of_parts(leaf)
             elif isinstance(leaf, keras.layers.Layer):
                 names.setdefault(id(leaf), path)
     return names
-
-
-def _leaves(value, path):
-    """Yields what lists, tuples and dicts hold, with paths such as `"interact[0]"`."""
-    if isinstance(value, list | tuple | dict):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _leaves(item, f"{path}[{key!r}]")
-    else:
-        yield path, value
-
-
-@contextlib.contextmanager
-def _symbolic_weights(model):
-    """Puts symbolic tensors in the place of all weights.
-
-    Otherwise a weight on the left of an operator would hand the symbolic tensor on its right to the
-    backend, which cannot take it. Keras has no public walk through nested layers, hence
-    `_flatten_layers`.
-    """
-    originals = [
-        (vars(layer), name, value)
-        for layer in internals.all_layers(model)
-        for name, value in vars(layer).items()
-        if any(isinstance(leaf, keras.Variable) for _, leaf in _leaves(value, name))
-    ]
-    try:
-        for attributes, name, value in originals:  # past Keras, which would track the symbols
-            attributes[name] = _symbolic(value)
-        yield
-    finally:
-        for attributes, name, value in originals:
-            attributes[name] = value
-
-
-def _symbolic(value):
-    """Returns a nest with symbolic tensors in the place of the weights in it."""
-    if isinstance(value, dict):
-        return {key: _symbolic(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_symbolic(item) for item in value]
-    if isinstance(value, keras.Variable):
-        return keras.KerasTensor(value.shape, value.dtype)
-    return value
-
-
-@contextlib.contextmanager
-def _down_to_operations(meter):
-    """Makes symbolic calls of layers run their `call`, and tells the meter of every operation.
-
-    Keras would make a layer one node, whose shape the backend infers. To see inside, two of its
-    public methods are replaced meanwhile, `Layer.__call__` and `Operation.symbolic_call`.
-    """
-    call, infer = keras.layers.Layer.__call__, keras.Operation.symbolic_call
-
-    def call_inside(layer, *args, **kwargs):
-        leaves = keras.tree.flatten((args, kwargs))
-        if not any(isinstance(leaf, keras.KerasTensor) for leaf in leaves):
-            return call(layer, *args, **kwargs)
-        kwargs.pop("training", None)
-        if "training" in inspect.signature(layer.call).parameters:  # who asks gets it, as in Keras
-            kwargs["training"] = False
-        if isinstance(layer, CTRModel):  # a backbone: its parts are the model's
-            return layer.call(*args, **kwargs)
-        meter.enter(layer)
-        try:
-            return layer.call(*args, **kwargs)
-        finally:
-            meter.leave()
-
-    def infer_and_count(operation, *args, **kwargs):
-        if type(operation).__name__ == "Scan":
-            return _scan(meter, operation.length, *args)
-        if type(operation).__name__ == "GetItem" and isinstance(args[1], slice):
-            args = (args[0], (args[1],))  # Keras knows the shape of `x[:n,]`, not of `x[:n]`
-        outputs = operation.compute_output_spec(*args, **kwargs)
-        flat = keras.tree.flatten((args, kwargs)), keras.tree.flatten(outputs)
-        meter.add(cost(operation, *flat))
-        return outputs
-
-    keras.layers.Layer.__call__, keras.Operation.symbolic_call = call_inside, infer_and_count
-    try:
-        yield
-    finally:
-        keras.layers.Layer.__call__, keras.Operation.symbolic_call = call, infer
-
-
-def _scan(meter, length, step, state, inputs):
-    """What `keras.ops.scan` returns; its step is called once and counts `length` times."""
-    meter.times *= length
-    state, output = step(state, keras.KerasTensor(inputs.shape[1:], inputs.dtype))
-    meter.times //= length
-    return state, keras.KerasTensor((length, *output.shape), output.dtype)

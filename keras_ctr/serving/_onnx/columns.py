@@ -1,0 +1,455 @@
+"""Raw columns as nodes of a graph: what `Encoder` does, in ONNX.
+
+Raw columns are tensors `(N, 1)`: text as it stands in a file, numbers as float64 with NaN for a
+missing one; lists are one text each, joined by the column's separator. `Vector`s are `(N, width)`.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from keras_ctr.features.columns import (
+    CYCLES,
+    FIRST_TOKEN,
+    NAMES_OF_TIME,
+    PADDING,
+    UNITS,
+    UNSEEN,
+    Cross,
+)
+from keras_ctr.features.encoder import JOINED_BY
+from keras_ctr.features.learners import Hashes, Ids, Quantiles
+from keras_ctr.features.times import DAY
+from keras_ctr.features.tokens import plain_value
+from keras_ctr.features.vocabulary import Vocabulary
+
+WHOLE = r"-?[0-9]+\.0+"  # what pandas makes of an integer beside a gap
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """A raw column as the graph takes it.
+
+    Attributes:
+        name: of the column.
+        dtype: `"string"` or `"float64"`.
+        width: numbers per row.
+        holds: what it is, for people.
+    """
+
+    name: str
+    dtype: str
+    width: int
+    holds: str
+
+
+def inputs_of(encoder):
+    """Returns the `Input`s of an encoder's raw columns, in the order of the schema."""
+    found = []
+    for feature in encoder.schema:
+        kind = type(feature).__name__
+        if isinstance(feature, Cross):
+            continue
+        if kind in ("Bag", "Sequence"):
+            holds = f"values joined by {feature.separator!r}"
+            found.append(Input(feature.name, "string", 1, holds))
+            if getattr(feature, "weights", None) is not None:
+                holds = f"numbers joined by {feature.separator!r}"
+                found.append(Input(feature.weights, "string", 1, holds))
+        elif kind == "Vector":
+            found.append(Input(feature.name, "float64", feature.width, "numbers"))
+        elif kind == "Time":
+            found.append(Input(feature.name, "float64", 1, f"moments in {feature.unit} since 1970"))
+        elif kind == "Numeric" or feature.buckets is not None:
+            found.append(Input(feature.name, "float64", 1, "numbers"))
+        else:
+            found.append(Input(feature.name, "string", 1, "text"))
+    return found
+
+
+def write_columns(graph, encoder):
+    """Adds the encoding of raw columns, called by their names, to a graph.
+
+    Returns:
+        `{batch key: name of its array}`.
+    """
+    return _Columns(graph, encoder).arrays()
+
+
+class _Columns:
+    def __init__(self, graph, encoder):
+        self.graph = graph
+        self.encoder = encoder
+        self.schema = encoder.schema
+        self.derived = {}  # name of a column made of others -> tensor
+        self.texts = {}  # name of a categorical -> its texts, without "14.0"
+        self.zero = graph.constant(0.0, "float64")
+        self.empty = graph.constant(np.asarray("", object))
+        for feature in self.schema.times:
+            self._add_parts(feature)
+        for feature in self.schema.numerics:
+            if feature.flag:
+                missing = graph.add("IsNaN", [feature.name])
+                self.derived[f"{feature.name}.missing"] = graph.cast(missing, "float64")
+            if feature.codes is not None:
+                self.derived[f"{feature.name}.value"] = feature.name
+
+    def arrays(self):
+        """All arrays of a batch."""
+        schema, found = self.schema, {}
+        if schema.categoricals:
+            ids = [self._ids_of(feature) for feature in schema.categoricals]
+            found["ids"] = self._joined(ids, "int32")
+        if schema.numerics:
+            values = [self._scaled(feature) for feature in schema.numerics]
+            found["values"] = self._joined(values, "float32")
+        for bag in schema.bags:
+            found |= self._bag(bag)
+        for vector in schema.vectors:
+            found[vector.name] = self._vector(vector)
+        for sequence in schema.sequences:
+            texts, here = self._picked(sequence.name, sequence, right=True)
+            ids = self._encoded(sequence.vocabulary, texts)
+            found[sequence.name] = self._where(here, ids, 0, "int32")
+        return found
+
+    # Small helpers
+
+    def add(self, kind, inputs, outputs=1, **attributes):
+        return self.graph.add(kind, inputs, outputs, **attributes)
+
+    def number(self, value, dtype="float64"):
+        return self.graph.constant(np.asarray(value), dtype)
+
+    def _joined(self, columns, dtype):
+        columns = [self.graph.cast(name, dtype) for name in columns]
+        return columns[0] if len(columns) == 1 else self.add("Concat", columns, axis=1)
+
+    def _where(self, condition, name, otherwise, dtype):
+        return self.add("Where", [condition, name, self.number(otherwise, dtype)])
+
+    def _column(self, name):
+        return self.derived.get(name, name)
+
+    def _learner(self, name):
+        return self.encoder.learner(name)
+
+    # Names
+
+    def _ids_of(self, feature):
+        """The ids `(N, 1)` of a categorical, int32."""
+        name = feature.name
+        if isinstance(feature, Cross):
+            return self._encoded(name, self._crossed(feature), plain=False)
+        numbers = name in self.derived or feature.buckets is not None
+        return self._encoded(name, self._column(name), not numbers, fill=feature.fill)
+
+    def _encoded(self, name, values, text=True, fill=None, plain=True):
+        """Ids, int32, of values: texts, or float64 numbers where not `text`."""
+        learner = self._learner(name)
+        if not isinstance(learner, Ids | Quantiles) and learner.feature.buckets is None and text:
+            values = self._plain(values) if plain else values
+            if isinstance(learner, Hashes):
+                return self._hashed(learner, values, fill)
+            return self._looked_up(learner, values, None if fill is None else plain_value(fill))
+        x = self._filled(self._spelled(values) if text else values, fill)
+        if isinstance(learner, Quantiles):
+            return self._of_buckets(learner, x)
+        if learner.feature.buckets == "log2":
+            x = self._log2(x)
+        return self._of_whole_numbers(learner, x)
+
+    def _plain(self, texts):
+        """Texts with "14.0" as "14" and "True" as "true"."""
+        whole = self.add("RegexFullMatch", [texts], pattern=WHOLE)
+        parts, _ = self.add("StringSplit", [texts], outputs=2, delimiter=".", maxsplit=1)
+        first = self.add("Gather", [parts, self.number(0, "int64")], axis=-1)
+        texts = self.add("Where", [whole, first, texts])
+        for word in ("True", "False"):
+            same = self.add("Equal", [texts, self.graph.constant(np.asarray(word, object))])
+            lower = self.graph.constant(np.asarray(word.lower(), object))
+            texts = self.add("Where", [same, lower, texts])
+        return texts
+
+    def _looked_up(self, learner, texts, fill=None):
+        tokens = learner.tokens
+        ids = list(range(FIRST_TOKEN, FIRST_TOKEN + len(tokens)))
+        missing = PADDING
+        if fill is not None:
+            missing = ids[tokens.index(fill)] if fill in tokens else UNSEEN
+        return self.graph.cast(
+            self.add(
+                "LabelEncoder",
+                [texts],
+                domain="ai.onnx.ml",
+                keys_strings=["", *tokens],
+                values_int64s=[missing, *ids],
+                default_int64=UNSEEN,
+            ),
+            "int32",
+        )
+
+    def _hashed(self, learner, texts, fill):
+        if fill is not None:
+            given = self.graph.constant(np.asarray(plain_value(fill), object))
+            texts = self.add("Where", [self.add("Equal", [texts, self.empty]), given, texts])
+        found = self.add("MurmurHash3", [texts], domain="com.microsoft", positive=1, seed=0)
+        found = self.graph.cast(found, "int64")
+        slots = self.number(learner.feature.hash_size, "int64")
+        found = self.add(
+            "Add", [self.add("Mod", [found, slots]), self.number(FIRST_TOKEN, "int64")]
+        )
+        there = self.add("Not", [self.add("Equal", [texts, self.empty])])
+        return self.graph.cast(self._where(there, found, PADDING, "int64"), "int32")
+
+    def _crossed(self, feature):
+        """The texts of combinations; empty where a value of one column is missing."""
+        texts, missing = None, None
+        for name in feature.of:
+            member = self.schema[name]
+            text = self._text_of(member)
+            gone = self.add("Equal", [text, self.empty])
+            missing = gone if missing is None else self.add("Or", [missing, gone])
+            if texts is None:
+                texts = text
+            else:
+                joint = self.graph.constant(np.asarray(JOINED_BY, object))
+                texts = self.add("StringConcat", [self.add("StringConcat", [texts, joint]), text])
+        return self.add("Where", [missing, self.empty, texts])
+
+    def _text_of(self, feature):
+        """The texts `(N, 1)` of a categorical, as `features.tokens.texts_of` has them."""
+        name = feature.name
+        if name in self.derived or feature.buckets == "log2":
+            if isinstance(self._learner(name), Vocabulary) and feature.buckets is None:
+                raise NotImplementedError(f"A cross of single values of a quantity: {name!r}")
+            x = self._filled(self._column(name), feature.fill)
+            x = self._log2(x) if feature.buckets == "log2" else x
+            missing = self.add("IsNaN", [x])
+            whole = self.graph.cast(self.add("Where", [missing, self.zero, x]), "int64")
+            return self.add("Where", [missing, self.empty, self.graph.cast(whole, "string")])
+        text = self._plain(feature.name)
+        if feature.fill is None:
+            return text
+        given = self.graph.constant(np.asarray(plain_value(feature.fill), object))
+        return self.add("Where", [self.add("Equal", [text, self.empty]), given, text])
+
+    # Names made of numbers
+
+    def _spelled(self, texts):
+        """The float64 numbers that texts spell, NaN where empty."""
+        empty = self.add("Equal", [texts, self.empty])
+        nothing = self.graph.constant(np.asarray("NaN", object))
+        return self.graph.cast(self.add("Where", [empty, nothing, texts]), "float64")
+
+    def _filled(self, x, fill):
+        if fill is None:
+            return x
+        return self.add("Where", [self.add("IsNaN", [x]), self.number(float(fill)), x])
+
+    def _of_buckets(self, learner, x):
+        ids = self._below(x, np.asarray(learner.boundaries, "float64"))
+        ids = self.add("Add", [ids, self.number(FIRST_TOKEN, "int64")])
+        missing = self.add("IsNaN", [x])
+        ids = self.add("Where", [missing, self.number(PADDING, "int64"), ids])
+        return self.graph.cast(ids, "int32")
+
+    def _log2(self, x):
+        """`floor(ln(x)²)` for `x > 2`, else the whole part."""
+        log = self.add("Log", [self.add("Max", [x, self.number(1.0)])])
+        square = self.add("Floor", [self.add("Mul", [log, log])])
+        whole = self.add("Mul", [self.add("Sign", [x]), self.add("Floor", [self.add("Abs", [x])])])
+        return self.add("Where", [self.add("Greater", [x, self.number(2.0)]), square, whole])
+
+    def _of_whole_numbers(self, learner, x):
+        """Ids of numbers: as such, or looked up as the vocabulary spells them."""
+        missing = self.add("IsNaN", [x])
+        if isinstance(learner, Ids):
+            return self.graph.cast(self.add("Where", [missing, self.zero, x]), "int32")
+        keys = [_number(token) for token in learner.tokens]
+        ids = list(range(FIRST_TOKEN, FIRST_TOKEN + len(keys)))
+        found = self._numbers_looked_up(x, keys, ids)
+        found = self.add("Where", [missing, self.number(PADDING, "int64"), found])
+        return self.graph.cast(found, "int32")
+
+    def _numbers_looked_up(self, x, keys, ids):
+        """Ids of float64 keys by binary search; `UNSEEN` for others."""
+        if not keys:
+            return self.add("Where", [self.add("IsNaN", [x]), *[self.number(UNSEEN, "int64")] * 2])
+        order = np.argsort(keys)
+        keys, ids = np.asarray(keys, "float64")[order], np.asarray(ids, "int64")[order]
+        at = self.add("Sub", [self._below(x, keys), self.number(1, "int64")])
+        at = self.add("Max", [at, self.number(0, "int64")])
+        nearest = self.add("Gather", [self.number(keys), at], axis=0)
+        same = self.add("Equal", [nearest, x])
+        found = self.add("Gather", [self.graph.constant(ids), at], axis=0)
+        return self._where(same, found, UNSEEN, "int64")
+
+    def _below(self, x, bounds):
+        """How many of the ascending `bounds` are not above `x`: int64 of its shape."""
+        if not len(bounds):
+            return self.graph.cast(self.add("Mul", [self._never_nan(x), self.zero]), "int64")
+        apart = self.add("Unsqueeze", [x, self.graph.shape([-1])])
+        below = self.add("GreaterOrEqual", [apart, self.number(bounds)])
+        count = self.graph.cast(below, "int32")
+        count = self.add("ReduceSum", [count, self.graph.shape([-1])], keepdims=0)
+        return self.graph.cast(count, "int64")
+
+    def _never_nan(self, x):
+        return self.add("Where", [self.add("IsNaN", [x]), self.zero, x])
+
+    # Quantities
+
+    def _scaled(self, feature):
+        """The encoded values `(N, 1)` of a numeric column, float64, 0 where missing."""
+        learner = self._learner(feature.name)
+        x = self._filled(self._column(feature.name), feature.fill)
+        if feature.transform == "standardize":
+            x = self.add("Sub", [x, self.number(learner.mean)])
+            x = self.add("Div", [x, self.number(learner.scale)])
+        elif feature.transform == "log":
+            size = self.add("Add", [self.add("Abs", [x]), self.number(1.0)])
+            x = self.add("Mul", [self.add("Sign", [x]), self.add("Log", [size])])
+        elif feature.transform == "quantile":
+            x = self._interpolated(x, *learner.ranks)
+        return self._never_nan(x)
+
+    def _interpolated(self, x, xs, ys):
+        """As `numpy.interp`: linear between points, constant beyond."""
+        xs, ys = np.asarray(xs, "float64"), np.asarray(ys, "float64")
+        if len(xs) < 2:
+            level = ys[0] if len(ys) else 0.0
+            return self.add("Where", [self.add("IsNaN", [x]), x, self.number(level)])
+        slope = np.append(np.diff(ys) / np.diff(xs), 0.0)
+        at = self.add("Sub", [self._below(x, xs), self.number(1, "int64")])
+        low = self.add("Less", [at, self.number(0, "int64")])
+        at = self.add("Max", [at, self.number(0, "int64")])
+        start, base, steep = (
+            self.add("Gather", [self.number(values), at], axis=0) for values in (xs, ys, slope)
+        )
+        found = self.add("Add", [self.add("Mul", [steep, self.add("Sub", [x, start])]), base])
+        found = self.add("Where", [low, self.number(ys[0]), found])
+        return self.add("Where", [self.add("IsNaN", [x]), x, found])
+
+    def _vector(self, feature):
+        learner, x = self._learner(feature.name), feature.name
+        if feature.transform == "standardize":
+            x = self.add("Sub", [x, self.number(np.asarray(learner.mean))])
+            x = self.add("Div", [x, self.number(np.asarray(learner.scale))])
+        return self.graph.cast(self._never_nan(x), "float32")
+
+    # Moments
+
+    def _add_parts(self, feature):
+        """The parts of a `Time`; float64, NaN where it is missing."""
+        learner = self._learner(feature.name)
+        seconds = self.add("Mul", [feature.name, self.number(UNITS[feature.unit])])
+        missing = self.add("IsNaN", [seconds])
+        whole = self.add("Floor", [self._never_nan(seconds)])
+        for part in feature.parts:
+            name = f"{feature.name}.{part}"
+            if part == "days":
+                held = self.add("Max", [seconds, self.number(learner.first)])
+                held = self.add("Min", [held, self.number(learner.last)])
+                held = self.add("Div", [held, self.number(DAY)])
+                self.derived[name] = self.add("Where", [missing, seconds, held])
+            elif part in CYCLES:
+                shift = 3 * DAY if part == "week_cycle" else 0.0
+                angle = self.add("Add", [seconds, self.number(shift)])
+                angle = self.add("Mul", [angle, self.number(2 * np.pi)])
+                angle = self.add("Div", [angle, self.number(CYCLES[part])])
+                for wave, kind in (("sin", "Sin"), ("cos", "Cos")):
+                    self.derived[f"{name}.{wave}"] = self.add(kind, [angle])
+            else:
+                assert part in NAMES_OF_TIME
+                value = self._name_of(part, whole)
+                value = self.add("Add", [value, self.number(float(FIRST_TOKEN))])
+                self.derived[name] = self.add("Where", [missing, seconds, value])
+
+    def _quotient(self, x, by):
+        return self.add("Floor", [self.add("Div", [x, self.number(float(by))])])
+
+    def _rest(self, x, by):
+        times = self.add("Mul", [self._quotient(x, by), self.number(float(by))])
+        return self.add("Sub", [x, times])
+
+    def _plus(self, x, value):
+        return self.add("Add", [x, self.number(float(value))])
+
+    def _name_of(self, part, whole):
+        if part == "hour":
+            return self._rest(self._quotient(whole, 3600), 24)
+        days = self._quotient(whole, DAY)
+        if part == "weekday":
+            return self._rest(self._plus(days, 3), 7)
+        # Months of a year that begins in March, of 400 years that begin in 2000: 153 days are five
+        # months, and the leap day is the last of the year.
+        of_era = self._rest(self._plus(days, 719468), 146097)
+        year = self.add("Sub", [of_era, self._quotient(of_era, 1460)])
+        year = self.add("Add", [year, self._quotient(of_era, 36524)])
+        year = self.add("Sub", [year, self._quotient(of_era, 146096)])
+        year = self._quotient(year, 365)
+        before = self.add("Mul", [year, self.number(365.0)])
+        before = self.add("Add", [before, self._quotient(year, 4)])
+        before = self.add("Sub", [before, self._quotient(year, 100)])
+        day = self.add("Sub", [of_era, before])  # of the year, from 0
+        month = self._quotient(self._plus(self.add("Mul", [day, self.number(5.0)]), 2), 153)
+        if part == "month":
+            return self._plus(self._rest(self._plus(month, 2), 12), 1)
+        first = self._quotient(self._plus(self.add("Mul", [month, self.number(153.0)]), 2), 5)
+        return self._plus(self.add("Sub", [day, first]), 1)
+
+    # Lists
+
+    def _picked(self, name, feature, right):
+        """The texts `(N, length)` that are kept of joined ones, and where there is one.
+
+        Args:
+            name: of the input.
+            feature: the `Bag` or `Sequence`.
+            right: whether they are right-aligned.
+        """
+        flat = self.add("Reshape", [name, self.graph.shape([-1])])
+        parts, counts = self.add("StringSplit", [flat], outputs=2, delimiter=feature.separator)
+        there = self.add("Not", [self.add("Equal", [flat, self.empty])])
+        counts = self._where(there, counts, 0, "int64")
+        # A column more, so that there is one where all lists are empty.
+        rows = self.add("Shape", [flat])
+        filler = self.add(
+            "Expand",
+            [
+                self.graph.constant(np.asarray([[""]], object)),
+                self.add("Concat", [rows, self.graph.shape([1])], axis=0),
+            ],
+        )
+        parts = self.add("Concat", [parts, filler], axis=1)
+        counts = self.add("Unsqueeze", [counts, self.graph.shape([1])])
+        length = feature.length
+        kept = self.add("Min", [counts, self.number(length, "int64")])
+        place = self.number(np.arange(length)[None], "int64")
+        if right:
+            place = self.add("Sub", [place, self.add("Sub", [self.number(length, "int64"), kept])])
+        here = self.add("And", [
+            self.add("GreaterOrEqual", [place, self.number(0, "int64")]),
+            self.add("Less", [place, kept]),
+        ])  # fmt: skip
+        if feature.keep == "last":
+            place = self.add("Add", [place, self.add("Sub", [counts, kept])])
+        place = self.add("Where", [here, place, self.number(0, "int64")])
+        texts = self.add("GatherElements", [parts, place], axis=1)
+        return self.add("Where", [here, texts, self.empty]), here
+
+    def _bag(self, bag):
+        texts, here = self._picked(bag.name, bag, right=False)
+        ids = self._encoded(bag.name, texts)
+        found = {bag.name: self._where(here, ids, 0, "int32")}
+        if bag.weights is not None:
+            texts, here = self._picked(bag.weights, bag, right=False)
+            x = self._never_nan(self._spelled(texts))
+            found[bag.weights] = self.graph.cast(x, "float32")
+        return found
+
+
+def _number(token):
+    """The number that a token of a quantity spells."""
+    return float({"true": "1", "false": "0"}.get(token, token))
