@@ -25,7 +25,7 @@ FLOORS = [
     {"training"},
     {"zoo"},
     {"measure"},
-    {"experiments", "testing"},
+    {"experiments", "serving", "testing"},
     {"tabular"},
     {"cli"},
 ]

@@ -264,6 +264,12 @@ class CTRModel(Checked, Trainer):
         self.settle()
         super().save(filepath, overwrite=overwrite, **kwargs)
 
+    def export(self, filepath, format=None, *, quantize=None, examples=None, metrics=None):
+        """Writes the model as a file that serves raw rows without Keras: see `serving.export`."""
+        from keras_ctr.serving import export  # which stands on top of the zoo
+
+        return export(self, filepath, format, quantize, examples, metrics)
+
     def quantize(self, mode=None, config=None, **kwargs):
         """Raises `NotImplementedError`: only parts would be quantized, the tables not."""
         raise NotImplementedError(

@@ -5,6 +5,7 @@ missing one; lists are one text each, joined by the column's separator. `Vector`
 """
 
 import dataclasses
+import re
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from keras_ctr.features.times import DAY
 from keras_ctr.features.tokens import plain_value
 from keras_ctr.features.vocabulary import Vocabulary
 
+FEW = 64  # bounds that are compared at once
+MANY = 200_000  # tokens, of which one further spelling must do
 WHOLE = r"-?[0-9]+\.0+"  # what pandas makes of an integer beside a gap
 
 
@@ -148,9 +151,8 @@ class _Columns:
         """Ids, int32, of values: texts, or float64 numbers where not `text`."""
         learner = self._learner(name)
         if not isinstance(learner, Ids | Quantiles) and learner.feature.buckets is None and text:
-            values = self._plain(values) if plain else values
             if isinstance(learner, Hashes):
-                return self._hashed(learner, values, fill)
+                return self._hashed(learner, self._plain(values) if plain else values, fill)
             return self._looked_up(learner, values, None if fill is None else plain_value(fill))
         x = self._filled(self._spelled(values) if text else values, fill)
         if isinstance(learner, Quantiles):
@@ -173,17 +175,16 @@ class _Columns:
 
     def _looked_up(self, learner, texts, fill=None):
         tokens = learner.tokens
-        ids = list(range(FIRST_TOKEN, FIRST_TOKEN + len(tokens)))
-        missing = PADDING
-        if fill is not None:
-            missing = ids[tokens.index(fill)] if fill in tokens else UNSEEN
+        ids = dict(zip(tokens, range(FIRST_TOKEN, FIRST_TOKEN + len(tokens)), strict=True))
+        missing = PADDING if fill is None else ids.get(fill, UNSEEN)
+        keys = {**_spellings(ids), **ids, "": missing}
         return self.graph.cast(
             self.add(
                 "LabelEncoder",
                 [texts],
                 domain="ai.onnx.ml",
-                keys_strings=["", *tokens],
-                values_int64s=[missing, *ids],
+                keys_strings=list(keys),
+                values_int64s=list(keys.values()),
                 default_int64=UNSEEN,
             ),
             "int32",
@@ -289,11 +290,25 @@ class _Columns:
         """How many of the ascending `bounds` are not above `x`: int64 of its shape."""
         if not len(bounds):
             return self.graph.cast(self.add("Mul", [self._never_nan(x), self.zero]), "int64")
-        apart = self.add("Unsqueeze", [x, self.graph.shape([-1])])
-        below = self.add("GreaterOrEqual", [apart, self.number(bounds)])
-        count = self.graph.cast(below, "int32")
-        count = self.add("ReduceSum", [count, self.graph.shape([-1])], keepdims=0)
-        return self.graph.cast(count, "int64")
+        x = self.add("Unsqueeze", [x, self.graph.shape([-1])])
+        if len(bounds) <= FEW:
+            return self.graph.cast(self._count(x, self.number(bounds)), "int64")
+        # Which block of bounds first, then where in it: a few dozen comparisons, not thousands.
+        size = int(np.ceil(np.sqrt(len(bounds))))
+        blocks = np.full((int(np.ceil(len(bounds) / size)), size), np.inf)
+        blocks.reshape(-1)[: len(bounds)] = bounds
+        block = self._count(x, self.number(blocks[:, 0]))
+        block = self.add(
+            "Max", [self.add("Sub", [block, self.number(1, "int32")]), self.number(0, "int32")]
+        )
+        within = self._count(x, self.add("Gather", [self.number(blocks), block], axis=0))
+        before = self.add("Mul", [block, self.number(size, "int32")])
+        return self.graph.cast(self.add("Add", [before, within]), "int64")
+
+    def _count(self, x, bounds):
+        """How many of the last axis of `bounds` are not above `x` `(…, 1)`: int32."""
+        below = self.graph.cast(self.add("GreaterOrEqual", [x, bounds]), "int32")
+        return self.add("ReduceSum", [below, self.graph.shape([-1])], keepdims=0)
 
     def _never_nan(self, x):
         return self.add("Where", [self.add("IsNaN", [x]), self.zero, x])
@@ -453,3 +468,11 @@ class _Columns:
 def _number(token):
     """The number that a token of a quantity spells."""
     return float({"true": "1", "false": "0"}.get(token, token))
+
+
+def _spellings(ids):
+    """Further spellings of tokens: 14.0 and 14.00 of 14, True of true."""
+    endings = (".0",) if len(ids) > MANY else (".0", ".00")
+    found = {word.title(): ids[word] for word in ("true", "false") if word in ids}
+    whole = [token for token in ids if re.fullmatch(r"-?[0-9]+", token)]
+    return found | {token + ending: ids[token] for ending in endings for token in whole}

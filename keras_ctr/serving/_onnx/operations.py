@@ -379,6 +379,10 @@ class Operations:
     def _zeroslike(self, operation, x, dtype=None, out=None, **kwargs):
         return self._filled_like(x, 0.0, out.dtype)
 
+    def _fulllike(self, operation, x, fill_value, out=None, **kwargs):
+        shape = self.graph.add("Shape", [self.value(x)])
+        return self.graph.add("Expand", [self.value(fill_value, out.dtype), shape])
+
     def _pad(self, operation, x, constant_values=None, out=None):
         if operation.mode != "constant":
             raise NotImplementedError(f"Padding of mode {operation.mode!r}")

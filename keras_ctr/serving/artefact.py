@@ -1,0 +1,152 @@
+"""`Artefact`: an exported model as a file, with its card, and how it is checked and run."""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+
+from keras_ctr.serving.rows import feeds
+
+CARD, EXAMPLES, CHECKSUM = "keras_ctr.card", "keras_ctr.examples", "keras_ctr.checksum"
+UNSIGNED = "0" * 64  # what stands in the place of the checksum while it is computed
+CLOSE = 1e-5  # of probabilities on another machine
+OUTPUT = "probability"
+
+
+class Artefact:
+    """A model that `model.export` wrote, to be run by ONNX Runtime.
+
+    Needs the package `onnxruntime` and neither Keras nor a backend; nor does any other program
+    that runs the file. Opening it never runs code of the file's.
+
+    >>> artefact = keras_ctr.serving.Artefact("model.onnx")    # doctest: +SKIP
+    >>> artefact.predict([{"user": "u1", "item": "i7"}])       # doctest: +SKIP
+    array([[0.0312]], dtype=float32)
+
+    Args:
+        path: of the `.onnx` file.
+        threads: that one call may use.
+
+    Attributes:
+        card: dict: `model`, `schema`, `inputs`, `versions`, `metrics`, `quantize`, …
+        examples: dict with `rows`, a list of raw rows, and their `probabilities`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it was not written by `export`, or has been changed or cut since.
+        ImportError: `onnxruntime` is missing.
+    """
+
+    def __init__(self, path, threads=1):
+        self.path = pathlib.Path(path)
+        content = self.path.read_bytes()
+        verify(self.path, content)
+        runtime = _runtime()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        beside = self.path.with_suffix(".data").is_file()  # weights larger than 2 GB
+        self._session = runtime.InferenceSession(
+            str(self.path) if beside else content,
+            sess_options=options,
+            providers=["CPUExecutionProvider"],
+        )
+        found = self._session.get_modelmeta().custom_metadata_map
+        self.card, self.examples = json.loads(found[CARD]), json.loads(found[EXAMPLES])
+        if "weights" in self.card:
+            _verify_weights(self.path.with_suffix(".data"), self.card["weights"])
+
+    @property
+    def inputs(self):
+        """The columns that it takes, as dicts: `name`, `dtype`, `width`, `holds`, …"""
+        return self.card["inputs"]
+
+    def predict(self, rows):
+        """Returns click probabilities `(N, 1)`, float32.
+
+        Args:
+            rows: a dict (one row), a list of dicts, a dict of columns, or a data frame.
+
+        Raises:
+            ValueError: a column that is missing, or values of the wrong kind.
+        """
+        return self.run(feeds(self.inputs, rows))
+
+    def run(self, arrays):
+        """As `predict`, of arrays `(N, width)` by column."""
+        return self._session.run([OUTPUT], arrays)[0]
+
+    def check(self):
+        """Replays the examples of the file.
+
+        Returns:
+            The largest difference from the probabilities that the trained model gave them.
+
+        Raises:
+            ValueError: one differs by more than 1e-5 (by 1e-2 where tables are quantized).
+        """
+        expected = np.asarray(self.examples["probabilities"], "float32").reshape(-1, 1)
+        apart = np.abs(self.predict(self.examples["rows"]) - expected)
+        most = float(apart.max(initial=0.0))
+        limit = CLOSE if self.card["quantize"] is None else 1e-2
+        if not most <= limit:
+            raise ValueError(
+                f"{self.path} must give its examples the probabilities of the trained model. "
+                f"Received: {most:.2g} apart in row {int(apart.argmax())}"
+            )
+        return most
+
+
+def verify(path, content=None):
+    """Raises `ValueError` unless a file is as `export` wrote it, to the last byte."""
+    path = pathlib.Path(path)
+    content = path.read_bytes() if content is None else content
+    key = CHECKSUM.encode()
+    at = content.rfind(key)
+    start = at + len(key) + 2  # the tag and the length of the next field
+    signature = content[start : start + 64]
+    if at < 0 or len(signature) < 64:
+        raise ValueError(
+            f"{path} must be a file that `model.export` wrote, whole. Received: {len(content):,} "
+            "bytes without a checksum at their end"
+        )
+    if signature != _digest(content, start).encode():
+        raise ValueError(f"{path} must be as `model.export` wrote it. Received: changed bytes")
+
+
+def _verify_weights(path, digest):
+    if not path.is_file() or file_digest(path) != digest:
+        found = "changed bytes" if path.is_file() else "no such file"
+        raise ValueError(f"{path} must be as `model.export` wrote it. Received: {found}")
+
+
+def sign(content):
+    """Returns the bytes of a model whose last entry is `CHECKSUM: UNSIGNED`, with its checksum."""
+    start = content.rfind(CHECKSUM.encode()) + len(CHECKSUM) + 2
+    assert content[start : start + 64] == UNSIGNED.encode()
+    return content[:start] + _digest(content, start).encode() + content[start + 64 :]
+
+
+def _digest(content, start):
+    found = hashlib.sha256(content[:start])
+    found.update(UNSIGNED.encode())
+    found.update(content[start + 64 :])
+    return found.hexdigest()
+
+
+def file_digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _runtime():
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            "To run an exported model here, ONNX Runtime is needed: `pip install "
+            "keras-ctr[serving]`."
+        ) from error
+    return onnxruntime

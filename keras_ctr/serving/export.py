@@ -1,0 +1,214 @@
+"""`export`: a trained model as a file that takes raw rows."""
+
+import importlib.metadata
+import json
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_ctr._checks import require_choice
+from keras_ctr._version import __version__
+from keras_ctr.features.columns import Vector
+from keras_ctr.serving._onnx.columns import inputs_of
+from keras_ctr.serving._onnx.graph import OPSET
+from keras_ctr.serving._onnx.model import onnx_model
+from keras_ctr.serving.artefact import CARD, CHECKSUM, EXAMPLES, OUTPUT, UNSIGNED, file_digest, sign
+from keras_ctr.serving.examples import made_rows
+
+FORMATS = ("onnx", "triton")
+QUANTIZED = (None, "float16", "int8")
+MOST_BYTES = 2**31 - 2**20  # of one file of protocol buffers
+
+
+def export(model, path, format=None, quantize=None, examples=None, metrics=None):
+    """Writes a trained model as a file that needs neither this package nor Keras to run.
+
+    The graph is written by a walk through the model's `keras.ops` calls, a node or a few for each,
+    in float32; so it is the same from every backend, and no converter takes part. It holds the
+    encoder as well: inputs are the raw columns by their names, tensors `(rows, 1)` of any number of
+    rows, text as it stands in a file (missing: empty), numbers as float64 (missing: NaN), lists
+    as one text with the column's separator, moments as numbers in their unit; `Vector`s are
+    `(rows, width)`. The output is `probability`, `(rows, 1)` float32. A model without an encoder
+    takes the packed arrays of its schema. ONNX opset 20, `ai.onnx.ml` 4; a column with `hash_size`
+    needs `com.microsoft.MurmurHash3`, which ONNX Runtime has.
+
+    The file also holds a card, some raw rows with their probabilities, and a checksum: see
+    `serving.Artefact`.
+
+    Args:
+        model: an adapted `CTRModel`.
+        path: of the file, ending in `.onnx`, or of the folder for Triton. Weights larger than 2 GB
+            are written beside it, to `….data`.
+        format: `"onnx"`, or `"triton"`: a model folder of NVIDIA's server, `config.pbtxt` and
+            `1/model.onnx`. By default `"onnx"` where `path` ends so, else `"triton"`.
+        quantize: how embedding tables are kept: `None` as float32, `"float16"`, or `"int8"` with
+            a scale for each row; all else stays float32.
+        examples: raw rows to keep in the file instead of ones made of what the encoder has learnt:
+            a list of dicts, or a data frame.
+        metrics: dict of metrics for the card, such as `model.evaluate(test, return_dict=True)`.
+
+    Returns:
+        The path of the ONNX file.
+
+    Raises:
+        ValueError: a model that is not adapted, another format.
+        NotImplementedError: the model calls a function that has no translation to ONNX here.
+        ImportError: the package `onnx` is missing.
+    """
+    path = pathlib.Path(path)
+    format = format or ("onnx" if path.suffix == ".onnx" else "triton")
+    require_choice(FORMATS, format=format)
+    require_choice(QUANTIZED, quantize=quantize)
+    if getattr(model, "schema", None) is None:
+        raise ValueError(
+            "Only a model that knows its columns can be exported: call "
+            "`model.adapt(dataset_or_schema)` first."
+        )
+    _require_onnx()
+    model.settle()
+    if format == "onnx":
+        if path.suffix != ".onnx":
+            raise ValueError(f"`path` must end in '.onnx'. Received: path={str(path)!r}")
+        return _write(model, path, quantize, examples, metrics)
+    file = _write(model, path / "1" / "model.onnx", quantize, examples, metrics)
+    (path / "config.pbtxt").write_text(_triton(path.name, columns_of(model)), encoding="utf-8")
+    return file
+
+
+def columns_of(model):
+    """Returns what an exported model takes, as dicts: `name`, `dtype`, `width`, `holds`, …"""
+    if model.encoder is None:
+        shapes = model.schema.shapes().items()
+        return [
+            {"name": key, "dtype": dtype, "width": width, "holds": f"packed {key}"}
+            for key, ((width,), dtype) in shapes
+        ]
+    found = []
+    for column in inputs_of(model.encoder):
+        each = {"name": column.name, "dtype": column.dtype, "width": column.width}
+        feature = next(
+            f for f in model.encoder.schema if column.name in (f.name, getattr(f, "weights", None))
+        )
+        further = {key: getattr(feature, key, None) for key in ("separator", "unit")}
+        further = {key: value for key, value in further.items() if value is not None}
+        if isinstance(feature, Vector):
+            each["width"] = feature.width
+        found.append(each | {"holds": column.holds} | further)
+    return found
+
+
+def _write(model, path, quantize, examples, metrics):
+    """Writes the ONNX file with its card."""
+    import onnx
+
+    made = onnx_model(model, quantize, name=model.name)
+    made.producer_name, made.producer_version = "keras_ctr", __version__
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".data")
+    beside.unlink(missing_ok=True)
+    card = _card(model, quantize, metrics)
+    if made.ByteSize() > MOST_BYTES:
+        onnx.save(made, path, save_as_external_data=True, location=beside.name)
+        made = onnx.load(path, load_external_data=False)
+        card["weights"] = file_digest(beside)
+    entries = {CARD: card, EXAMPLES: _examples(model, examples)}
+    for key, value in entries.items():
+        made.metadata_props.add(key=key, value=json.dumps(value))
+    made.metadata_props.add(key=CHECKSUM, value=UNSIGNED)
+    content = sign(made.SerializeToString())
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+    return path
+
+
+def _card(model, quantize, metrics):
+    config = model.get_config()
+    names = ("keras", "onnx", "numpy", keras.backend.backend())
+    return {
+        "model": type(model).__name__,
+        "name": model.name,
+        "arguments": {
+            key: value for key, value in config.items() if _is_plain(value) and key != "name"
+        },
+        "parameters": model.count_params(),
+        "schema": model.schema.to_dict(),
+        "inputs": columns_of(model),
+        "output": OUTPUT,
+        "opset": OPSET,
+        "quantize": quantize,
+        "calibration": config.get("recalibration"),
+        "metrics": {key: float(value) for key, value in (metrics or {}).items()},
+        "versions": {"keras_ctr": __version__} | {name: _version(name) for name in names},
+        "backend": keras.backend.backend(),
+    }
+
+
+def _is_plain(value):
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # another build of it
+        return getattr(__import__(name), "__version__", "")
+
+
+def _examples(model, rows):
+    """Raw rows, and what the trained model gives them."""
+    if model.encoder is None:
+        from keras_ctr.testing import example_batch
+
+        batch = example_batch(model.schema, rows=8)[0]
+        found = model.predict(batch, verbose=0)
+        rows = {key: array.tolist() for key, array in batch.items()}
+        return {"rows": rows, "probabilities": np.ravel(found).tolist()}
+    if rows is None:
+        rows = made_rows(model.encoder)
+    elif hasattr(rows, "to_dicts"):
+        rows = rows.to_dicts()
+    elif hasattr(rows, "to_dict"):
+        rows = rows.to_dict("records")
+    names = [column["name"] for column in columns_of(model)]
+    rows = [{name: _json(row[name]) for name in names} for row in rows]
+    found = model.predict(rows, verbose=0)
+    return {"rows": rows, "probabilities": np.ravel(found).tolist()}
+
+
+def _json(value):
+    """A raw value as JSON has it: NaN as null, moments as text."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_json(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value != value:
+        return None
+    return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def _triton(name, columns):
+    """The configuration of a model of the Triton server."""
+    kinds = {"string": "TYPE_STRING", "float64": "TYPE_FP64", "float32": "TYPE_FP32"}
+    kinds["int32"] = "TYPE_INT32"
+    inputs = ",\n".join(
+        f"  {{ name: {json.dumps(each['name'], ensure_ascii=False)}, "
+        f"data_type: {kinds[each['dtype']]}, dims: [ {each['width']} ] }}"
+        for each in columns
+    )
+    return (
+        f'name: "{name}"\nplatform: "onnxruntime_onnx"\nmax_batch_size: 4096\n'
+        f"input [\n{inputs}\n]\n"
+        f'output [\n  {{ name: "{OUTPUT}", data_type: TYPE_FP32, dims: [ 1 ] }}\n]\n'
+        "dynamic_batching { }\n"
+    )
+
+
+def _require_onnx():
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "`export` needs the package onnx: `pip install keras-ctr[serving]`."
+        ) from error

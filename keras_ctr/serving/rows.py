@@ -1,0 +1,140 @@
+"""Raw rows as the tensors that an exported model takes. Knows no Keras."""
+
+import datetime
+
+import numpy as np
+
+from keras_ctr.features.columns import UNITS
+from keras_ctr.features.frames import as_polars
+from keras_ctr.features.times import stamps
+from keras_ctr.features.tokens import tokens
+
+
+def feeds(columns, rows):
+    """Returns `{column: array}` for a session of ONNX Runtime.
+
+    Args:
+        columns: the `inputs` of a card: dicts with `name`, `dtype`, `width`, and where they have
+            one the `separator` of lists and the `unit` of moments.
+        rows: a dict (one row), a list of dicts, a dict of columns, or a data frame.
+
+    Returns:
+        Arrays `(N, width)`: text (object), missing values and empty lists as `""`, or float64 with
+        NaN for missing values.
+
+    Raises:
+        ValueError: a column that is missing, or values of the wrong kind, with the first row.
+    """
+    if isinstance(rows, dict) and not all(_is_column(value) for value in rows.values()):
+        rows = [rows]
+    if isinstance(rows, list):
+        taken = _of_rows(columns, rows)
+    else:
+        frame = as_polars(rows)
+        _require([column["name"] for column in columns], frame.columns)
+        taken = {column["name"]: frame[column["name"]].to_list() for column in columns}
+    return {column["name"]: _array(column, taken[column["name"]]) for column in columns}
+
+
+def _is_column(value):
+    return isinstance(value, list | tuple | np.ndarray) or hasattr(value, "to_list")
+
+
+def _of_rows(columns, rows):
+    for at, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise ValueError(f"Row {at} must be a dict of columns. Received: {type(row).__name__}")
+        _require([column["name"] for column in columns], row, f" at row {at}")
+    return {column["name"]: [row[column["name"]] for row in rows] for column in columns}
+
+
+def _require(names, given, where=""):
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise ValueError(
+            f"Every column of the model must be there. Received none called {', '.join(missing)}"
+            f"{where} (columns: {', '.join(map(str, given))})"
+        )
+
+
+def _array(column, values):
+    convert = _text if column["dtype"] == "string" else _numbers
+    found = []
+    for at, value in enumerate(values):
+        try:
+            found.append(convert(column, value))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Column {column['name']!r} must hold {column['holds']}. "
+                f"Received: {_short(value)} at row {at}"
+            ) from error
+    dtype = object if column["dtype"] == "string" else "float64"
+    return np.array(found, dtype).reshape(len(values), column["width"])
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _text(column, value):
+    if "separator" in column and not isinstance(value, str) and _is_column(value):
+        parts = [_token(each) for each in value]
+        if any(column["separator"] in part for part in parts):
+            raise ValueError("a value holds the separator")
+        return column["separator"].join(parts)
+    return _token(value)
+
+
+def _token(value):
+    """The text of one value, as the encoder has it; empty where it is missing."""
+    import polars as pl
+
+    if isinstance(value, str):
+        return value
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    if _is_column(value) or isinstance(value, dict | bytes):
+        raise TypeError
+    return tokens(pl.Series([value]), "")[0]
+
+
+def _numbers(column, value):
+    if column["width"] > 1 or "separator" in column:
+        if value is None:
+            return [float("nan")] * column["width"]
+        value = value.split(column["separator"]) if isinstance(value, str) else value
+        if len(value) != column["width"]:
+            raise ValueError("another width")
+        return [_number(each) for each in value]
+    if "unit" in column:
+        return _moment(column["unit"], value)
+    return _number(value)
+
+
+def _number(value):
+    if isinstance(value, str):
+        value = value.strip()
+        value = {"true": 1.0, "false": 0.0, "": "nan"}.get(value.lower(), value)
+        found = float(value)
+    elif isinstance(value, datetime.timedelta):
+        found = value.total_seconds()
+    else:
+        found = float("nan") if value is None else float(value)
+    if np.isinf(found):
+        raise ValueError("infinite")
+    return found
+
+
+def _moment(unit, value):
+    """Moments as numbers in `unit`."""
+    import polars as pl
+
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        return _number(value)
+    series = pl.Series([value]) if value is not None else pl.Series([None], dtype=pl.String)
+    return float(stamps(series, "", unit=unit)[0]) / UNITS[unit]
