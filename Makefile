@@ -31,8 +31,9 @@ test parity: export XLA_FLAGS ?= \
 	--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 
 # One process per backend, two of them at a time and one thread each: the models are tiny. JAX, which
-# spends its time compiling, has two: one for the contracts of the models, one for the rest.
-PARTS = $(patsubst jax,jax-models jax-others,$(BACKENDS))
+# spends its time compiling, has two: one for the contracts of the models, one for the rest. The
+# longest come first.
+PARTS = $(patsubst jax,jax-others jax-models,$(filter tensorflow,$(BACKENDS)) $(filter-out tensorflow,$(BACKENDS)))
 test: .venv/all
 	$(MAKE) --jobs 2 --keep-going --output-sync=target $(PARTS:%=test-%)
 

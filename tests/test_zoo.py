@@ -78,10 +78,9 @@ def test_reloads_from_another_backend(name, saved_elsewhere):
     folder = saved_elsewhere
     model = zoo.load(folder / f"{name}.keras")
     batch, _ = testing.example_batch(testing.example_schema())
-    found = model({key: ops.convert_to_tensor(array) for key, array in batch.items()})
     expected = np.load(folder / f"{name}.npy")
     assert expected.std() > 1e-3
-    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-5)
+    np.testing.assert_allclose(exchange.probabilities(model, batch), expected, atol=1e-5)
     assert str(keras_ctr.flops(model)) == (folder / f"{name}.flops").read_text()
     twin = zoo.get(name, **exchange.SMALL[name]).adapt(testing.example_schema())
     twin.load_weights(folder / f"{name}.weights.h5")
