@@ -328,6 +328,16 @@ class TestCross:
         other = pl.DataFrame({"a": [2, 1], "b": ["x", None]})
         assert encoder.encode(other)["ids"][:, 2].tolist() == [1, 1]
 
+    def test_ids_of_missing_values_are_missing(self):
+        schema = Schema(
+            [Time("t", parts=("hour",)), Categorical("i", 5), Cross("x", of=("t.hour", "i"))]
+        )
+        hour = datetime.datetime(2025, 1, 1, 7)
+        frame = pl.DataFrame({"t": [hour, hour, None], "i": [3, 0, 3], "label": [0, 1, 0]})
+        encoder = Encoder(schema).fit(frame)
+        assert encoder.vocabulary("x") == ["9\x1f3"]
+        assert encoder.encode(frame)["ids"][:, 2].tolist() == [2, 0, 0]
+
     def test_hashing(self):
         schema = Schema(
             [Categorical("a"), Categorical("b"), Cross("ab", of=("a", "b"), hash_size=9)]

@@ -224,7 +224,7 @@ def test_settings_build_and_name_their_command(path):
     relative = path.relative_to(ROOT).as_posix()
     assert first.startswith(f"# keras-ctr train {model} --data {data} --config {relative} ")
     check_command(first.removeprefix("# keras-ctr "))
-    settings = cli._read_config(path)
+    settings = cli.read_config(path)
     recipe = recipes.get(settings["recipe"], data=data)
     net = recipe.get(model, **settings.get("model", {})).adapt(testing.example_schema())
     assert net.built

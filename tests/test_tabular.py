@@ -143,7 +143,10 @@ def test_scikit_learns_own_checks():
     failed = [
         (result["check_name"], repr(result["exception"]))
         for result in check_estimator(
-            keras_ctr.CTRClassifier(epochs=20), expected_failed_checks=EXPECTED, on_fail=None, on_skip=None
+            keras_ctr.CTRClassifier(epochs=20),
+            expected_failed_checks=EXPECTED,
+            on_fail=None,
+            on_skip=None,
         )
         if result["status"] == "failed"
     ]

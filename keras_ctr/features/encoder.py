@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_ctr._checks import unknown
-from keras_ctr.features.columns import Bag, Numeric, Time
+from keras_ctr.features.columns import PADDING, Bag, Numeric, Time
 from keras_ctr.features.frames import as_polars, is_frame
 from keras_ctr.features.histories import events, left_aligned, right_aligned
-from keras_ctr.features.learners import learner
+from keras_ctr.features.learners import Ids, learner
 from keras_ctr.features.quantities import Clock, Scale, Widths
 from keras_ctr.features.schema import Schema
 from keras_ctr.features.tokens import (
@@ -316,9 +316,12 @@ class Encoder:
         """The texts of combinations; null where a value of one column is missing."""
         import polars as pl
 
-        members = [self._given[name] for name in cross.of]
-        texts = [plain(texts_of(f, frame[f.name], f.name, row, fill=True)) for f in members]
-        named = [text.alias(str(at)) for at, text in enumerate(texts)]
+        named = []
+        for at, name in enumerate(cross.of):
+            text = plain(texts_of(self._given[name], frame[name], name, row, fill=True))
+            if isinstance(self._names[name], Ids):
+                text = text.set(text == str(PADDING), None)
+            named.append(text.alias(str(at)))
         joined = pl.concat_str(pl.all(), separator=JOINED_BY, ignore_nulls=False)
         return pl.DataFrame(named).select(joined.alias(cross.name)).to_series()
 

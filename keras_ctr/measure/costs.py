@@ -6,10 +6,10 @@ import keras
 
 # Kinds are named after the class behind `keras.ops.<name>`.
 MOVEMENT = frozenset(
-    """BroadcastTo Cast Concatenate ConvertToTensor Copy Diag Diagonal ExpandDims Flip FullLike
-    GetItem Hstack Moveaxis OneHot OnesLike Pad Ravel Repeat Reshape Roll Scatter ScatterUpdate
-    Slice SliceUpdate Split Squeeze Stack StopGradient Swapaxes Take TakeAlongAxis Tile Transpose
-    Tril Triu Unstack Vstack ZerosLike""".split()
+    """Argsort BroadcastTo Cast Concatenate ConvertToTensor Copy Diag Diagonal ExpandDims Flip
+    FullLike GetItem Hstack Moveaxis OneHot OnesLike Pad Ravel Repeat Reshape Roll Scatter
+    ScatterUpdate Slice SliceUpdate Split Squeeze Stack StopGradient Swapaxes Take TakeAlongAxis
+    Tile Transpose Tril Triu Unstack Vstack ZerosLike""".split()
 )
 ELEMENTWISE = frozenset(
     """Abs Absolute Add Arctan Arctan2 Ceil Celu Clip Cos Cosh Divide DivideNoNan Elu Equal Erf Exp

@@ -76,6 +76,8 @@ class Artefact:
 
     def run(self, arrays):
         """As `predict`, of arrays `(N, width)` by column."""
+        if not len(next(iter(arrays.values()))):
+            return np.zeros((0, 1), "float32")
         return self._session.run([OUTPUT], arrays)[0]
 
     def check(self):

@@ -47,6 +47,7 @@ class SoftSearch(Layer):
         pooled = ops.where(mask, scores, 0.0)[..., None] * ops.cast(events, "float32")
         pooled = ops.cast(ops.sum(pooled, axis=1), events.dtype)  # (B, K)
         count = min(self.top_k, events.shape[1])
-        best = ops.top_k(ops.where(mask, scores, -1e9), count)[1]  # (B, k)
+        # Not `top_k`, which on PyTorch takes any of equal scores: here the oldest comes first.
+        best = ops.argsort(ops.where(mask, -scores, 1e9), axis=1)[:, :count]  # (B, k)
         found = ops.take_along_axis(events, best[..., None], axis=1)
         return found, ops.take_along_axis(mask, best, axis=1), pooled

@@ -10,19 +10,16 @@ import re
 import numpy as np
 
 from keras_ctr.features.columns import (
-    CYCLES,
     FIRST_TOKEN,
-    NAMES_OF_TIME,
     PADDING,
-    UNITS,
     UNSEEN,
     Cross,
 )
 from keras_ctr.features.encoder import JOINED_BY
 from keras_ctr.features.learners import Hashes, Ids, Quantiles
-from keras_ctr.features.times import DAY
 from keras_ctr.features.tokens import plain_value
 from keras_ctr.features.vocabulary import Vocabulary
+from keras_ctr.serving._onnx.moments import Moments
 
 FEW = 64  # bounds that are compared at once
 MANY = 200_000  # tokens, of which one further spelling must do
@@ -79,7 +76,7 @@ def write_columns(graph, encoder):
     return _Columns(graph, encoder).arrays()
 
 
-class _Columns:
+class _Columns(Moments):
     def __init__(self, graph, encoder):
         self.graph = graph
         self.encoder = encoder
@@ -230,10 +227,13 @@ class _Columns:
             whole = self.graph.cast(self.add("Where", [missing, self.zero, x]), "int64")
             return self.add("Where", [missing, self.empty, self.graph.cast(whole, "string")])
         text = self._plain(feature.name)
-        if feature.fill is None:
-            return text
-        given = self.graph.constant(np.asarray(plain_value(feature.fill), object))
-        return self.add("Where", [self.add("Equal", [text, self.empty]), given, text])
+        if feature.fill is not None:
+            given = self.graph.constant(np.asarray(plain_value(feature.fill), object))
+            text = self.add("Where", [self.add("Equal", [text, self.empty]), given, text])
+        if isinstance(self._learner(name), Ids):
+            nothing = self.graph.constant(np.asarray(str(PADDING), object))
+            text = self.add("Where", [self.add("Equal", [text, nothing]), self.empty, text])
+        return text
 
     # Names made of numbers
 
@@ -352,67 +352,6 @@ class _Columns:
             x = self.add("Sub", [x, self.number(np.asarray(learner.mean))])
             x = self.add("Div", [x, self.number(np.asarray(learner.scale))])
         return self.graph.cast(self._never_nan(x), "float32")
-
-    # Moments
-
-    def _add_parts(self, feature):
-        """The parts of a `Time`; float64, NaN where it is missing."""
-        learner = self._learner(feature.name)
-        seconds = self.add("Mul", [feature.name, self.number(UNITS[feature.unit])])
-        missing = self.add("IsNaN", [seconds])
-        whole = self.add("Floor", [self._never_nan(seconds)])
-        for part in feature.parts:
-            name = f"{feature.name}.{part}"
-            if part == "days":
-                held = self.add("Max", [seconds, self.number(learner.first)])
-                held = self.add("Min", [held, self.number(learner.last)])
-                held = self.add("Div", [held, self.number(DAY)])
-                self.derived[name] = self.add("Where", [missing, seconds, held])
-            elif part in CYCLES:
-                shift = 3 * DAY if part == "week_cycle" else 0.0
-                angle = self.add("Add", [seconds, self.number(shift)])
-                angle = self.add("Mul", [angle, self.number(2 * np.pi)])
-                angle = self.add("Div", [angle, self.number(CYCLES[part])])
-                for wave, kind in (("sin", "Sin"), ("cos", "Cos")):
-                    self.derived[f"{name}.{wave}"] = self.add(kind, [angle])
-            else:
-                assert part in NAMES_OF_TIME
-                value = self._name_of(part, whole)
-                value = self.add("Add", [value, self.number(float(FIRST_TOKEN))])
-                self.derived[name] = self.add("Where", [missing, seconds, value])
-
-    def _quotient(self, x, by):
-        return self.add("Floor", [self.add("Div", [x, self.number(float(by))])])
-
-    def _rest(self, x, by):
-        times = self.add("Mul", [self._quotient(x, by), self.number(float(by))])
-        return self.add("Sub", [x, times])
-
-    def _plus(self, x, value):
-        return self.add("Add", [x, self.number(float(value))])
-
-    def _name_of(self, part, whole):
-        if part == "hour":
-            return self._rest(self._quotient(whole, 3600), 24)
-        days = self._quotient(whole, DAY)
-        if part == "weekday":
-            return self._rest(self._plus(days, 3), 7)
-        # Months of a year that begins in March, of 400 years that begin in 2000: 153 days are five
-        # months, and the leap day is the last of the year.
-        of_era = self._rest(self._plus(days, 719468), 146097)
-        year = self.add("Sub", [of_era, self._quotient(of_era, 1460)])
-        year = self.add("Add", [year, self._quotient(of_era, 36524)])
-        year = self.add("Sub", [year, self._quotient(of_era, 146096)])
-        year = self._quotient(year, 365)
-        before = self.add("Mul", [year, self.number(365.0)])
-        before = self.add("Add", [before, self._quotient(year, 4)])
-        before = self.add("Sub", [before, self._quotient(year, 100)])
-        day = self.add("Sub", [of_era, before])  # of the year, from 0
-        month = self._quotient(self._plus(self.add("Mul", [day, self.number(5.0)]), 2), 153)
-        if part == "month":
-            return self._plus(self._rest(self._plus(month, 2), 12), 1)
-        first = self._quotient(self._plus(self.add("Mul", [month, self.number(153.0)]), 2), 5)
-        return self._plus(self.add("Sub", [day, first]), 1)
 
     # Lists
 

@@ -456,6 +456,14 @@ class TestBehaviorTransformer:
 
 
 class TestSoftSearch:
+    def test_of_equal_scores_the_oldest_comes_first(self, rng):
+        """A missing target is a zero vector: all scores are equal, on every backend alike."""
+        events = normal(rng, 2, 40, 4)
+        layer = layers.SoftSearch(3, dim=3)
+        found, there, _ = layer(np.zeros((2, 4), "float32"), events, np.ones((2, 40), bool))
+        np.testing.assert_array_equal(ops.convert_to_numpy(found), events[:, :3])
+        assert ops.convert_to_numpy(there).all()
+
     @pytest.mark.parametrize("top_k", [2, 9])
     def test_oracle(self, top_k, history, rng):
         target, events, mask = history

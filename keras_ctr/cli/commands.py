@@ -1,4 +1,4 @@
-"""`keras-ctr`: list, info, prepare, train, study, evaluate and predict from the command line."""
+"""The commands on data, models and studies."""
 
 import dataclasses
 import json
@@ -111,7 +111,7 @@ def prepare(
     """Encodes raw files to a folder of shards, once. Needs no backend."""
     options = _assignments(option) | _roles(label=label, group=group, weight=weight)
     folder = datasets.prepare(data, root, out, on_bad_rows=on_bad_rows, **options)
-    _show({"folder": str(folder)}, as_json)
+    show({"folder": str(folder)}, as_json)
 
 
 @app.command()
@@ -142,7 +142,7 @@ def train(
     from keras_ctr.experiments.hardware import versions
 
     keras_ctr.zoo.info(model)  # a wrong name is reported before data are read
-    settings = _read_config(config)
+    settings = read_config(config)
     recipe = settings.get("recipe", recipe)
     recipe_ = _changed(
         keras_ctr.recipes.get(recipe, data=data, model=model),
@@ -169,7 +169,7 @@ def train(
         net.save(save)
     if results:
         studies.append(results, row)
-    _show(row, as_json)
+    show(row, as_json)
 
 
 @app.command()
@@ -200,7 +200,7 @@ def evaluate(
         result = net.evaluate(
             batch, arrays["label"], sample_weight=weights, return_dict=True, verbose=0
         )
-    _show({**_rounded(result, result), "rows": count, "part": part}, as_json)
+    show({**_rounded(result, result), "rows": count, "part": part}, as_json)
 
 
 @app.command()
@@ -379,7 +379,7 @@ def _encoded(net, path):
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def _read_config(path):
+def read_config(path):
     if path is None:
         return {}
     with open(path, "rb") as file:
@@ -422,7 +422,7 @@ def _rounded(values, keys):
     return {key: round(values[key], 6) for key in keys}
 
 
-def _show(row, as_json):
+def show(row, as_json):
     if as_json:
         return _print_json(row)
     table = Table("", "", show_header=False)

@@ -1,0 +1,50 @@
+"""The commands on exported models."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+import keras_ctr
+from keras_ctr.cli.commands import Json, app, show
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A .keras file.")],
+    path: Annotated[str, typer.Argument(help="File to write, .onnx, or a folder for Triton.")],
+    format: Annotated[str | None, typer.Option(help="onnx or triton; default: by PATH.")] = None,
+    quantize: Annotated[
+        str | None, typer.Option(help="Embedding tables as float16 or int8.")
+    ] = None,
+    as_json: Json = False,
+):
+    """Writes a saved model as a file that serves raw rows without Keras or this package."""
+    net = keras_ctr.zoo.load(model)
+    written = net.export(path, format, quantize=quantize)
+    size = sum(
+        file.stat().st_size for file in (written, written.with_suffix(".data")) if file.is_file()
+    )
+    show({"file": str(written), "bytes": size}, as_json)
+
+
+@app.command()
+def check(
+    artefact: Annotated[str, typer.Argument(help="A file that `export` wrote.")],
+    as_json: Json = False,
+):
+    """Reads an exported model, verifies its checksum and replays the examples it holds."""
+    found = keras_ctr.serving.Artefact(artefact)
+    apart = found.check()
+    versions = ", ".join(f"{name} {version}" for name, version in found.card["versions"].items())
+    show(
+        {
+            "file": pathlib.Path(artefact).name,
+            "model": found.card["model"],
+            "inputs": len(found.inputs),
+            "examples": len(found.examples["probabilities"]),
+            "largest difference": apart,
+            "written by": versions,
+        },
+        as_json,
+    )
