@@ -39,7 +39,7 @@ def strange_rows(rows=200):
         pl.when(kind == 0).then(pl.lit("日本 né")).otherwise("user").alias("user"),
         pl.when(kind == 1).then(nothing).otherwise(pl.col("item").cast(float)).alias("item"),
         pl.when(kind == 2).then(nothing).otherwise("price").alias("price"),
-        pl.when(kind == 3).then(pl.lit(1e6)).otherwise("age").alias("age"),
+        pl.when(kind == 3).then(pl.lit(61.5)).otherwise("age").alias("age"),
         pl.when(kind == 4).then(pl.concat_list([history] * 9)).otherwise(history),
         pl.when(kind == 2).then(nothing).otherwise("time").alias("time"),
     )
