@@ -32,7 +32,7 @@ from keras_ctr.features.tokens import kind_of, labels, spelled
 log = logging.getLogger("keras_ctr")
 
 SEPARATORS = ("|", ";", ",", "^")
-MOST_CROSSES = 3
+MOST_CROSSES = 1  # on Frappe more of them overfitted, elsewhere there was no second
 FEW = 2  # integers with so few distinct values are names, whatever else they may be
 STANDING_OUT = 256  # quantities with so few distinct values have a field of single values as well
 IDS = re.compile(

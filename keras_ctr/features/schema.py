@@ -343,7 +343,7 @@ class Schema:
         drop=(),
         *,
         weight=None,
-        crosses=3,
+        crosses=1,
     ):
         """Guesses a schema from the values of a data frame; `describe` shows what, and why.
 

@@ -18,6 +18,7 @@ from keras_ctr.tabular.deadline import Deadline
 
 log = logging.getLogger("keras_ctr")
 
+LARGE = 100_000  # rows
 SMALL = 200  # rows, of which none are spared for validation
 STEPS_UNWATCHED = 1500  # where no validation says when to stop
 ROOM = 1.2  # a further setting may take so many times as long as the slowest before
@@ -103,7 +104,8 @@ def fit(
 
     The columns are looked at by `Schema.infer`; 10% of the rows are held out, and training stops
     when their log loss no longer falls, with the best weights. The model is a tower on the
-    embeddings of all columns that is an ensemble (`"dnn"` with `layers.TabM`), or where the schema
+    embeddings of all columns that is an ensemble (`"dnn"` with `layers.TabM`); beside a network of
+    crosses (`"dcnv2"`) where there are names alone and more than 100,000 rows; or where the schema
     has histories, one that reads them (`"din"`). `recipes.one_call` says how it is trained.
 
     Args:
@@ -150,7 +152,7 @@ def fit(
     elif epochs is not None:
         base = dataclasses.replace(base, epochs=epochs)
     train = train.with_options(batch_size=base.batch_size)
-    name = None if ready else model or ("din" if train.schema.sequences else "dnn")
+    name = None if ready else model or _fitting(train)
     deadline = None if budget is None else started + budget
     best, tried = None, []
     searched = budget is not None and held_out is not None and recipe is None and not ready
@@ -179,6 +181,14 @@ def fit(
     return Fitted(
         net, name, settings, history, train.schema, scores, tried, time.monotonic() - started
     )
+
+
+def _fitting(train):
+    """The name of the architecture for some data."""
+    if train.schema.sequences:
+        return "din"
+    many_names = train.num_rows > LARGE and not train.schema.numerics
+    return "dcnv2" if many_names else "dnn"  # of names, products tell; there must be rows to learn
 
 
 def _data(df, schema, label, group, weight, valid, split, seed):
