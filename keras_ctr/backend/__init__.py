@@ -16,10 +16,13 @@ Each of them defines:
   ids, not of all positions;
 - `settler(function)`: returns a function of `(table, state, *numbers)` that sets the table to
   `function(table, state, *numbers)`, in place, chunk by chunk;
+- `caller(model)`: a function of a batch of NumPy arrays that gives the model's output outside of
+  training, compiled where the backend compiles, with the weights that the model has at the time;
 - `traceable(layer)`: the layer's call as it can be traced for the dtypes of its outputs;
 - `RowTrainer`: the training step;
 - `SHAPES_ARE_STATIC`: whether a step knows no shape that depends on ids, also where XLA does not
   compile it;
+- `SHAPES_ARE_COMPILED`: whether `caller` compiles anew for every shape;
 - `DENSE_UP_TO`: rows up to which a table is trained densely, where that is the faster way.
 """
 
@@ -39,7 +42,9 @@ else:
 
 DENSE_UP_TO = _module.DENSE_UP_TO
 RowTrainer = _module.RowTrainer
+SHAPES_ARE_COMPILED = _module.SHAPES_ARE_COMPILED
 SHAPES_ARE_STATIC = _module.SHAPES_ARE_STATIC
+caller = _module.caller
 distinct = _module.distinct
 read_rows = _module.read_rows
 settler = _module.settler

@@ -10,6 +10,7 @@ from keras_ctr.backend import internals
 
 DENSE_UP_TO = 200_000  # rows; where `rows` and `dense` cross in tests/bench/tables.py, on 2 cores
 SHAPES_ARE_STATIC = True  # gradients are traced
+SHAPES_ARE_COMPILED = True
 CHUNK = 1 << 16  # rows settled at a time
 PART = 1 << 13  # rows read or updated at a time
 
@@ -105,6 +106,18 @@ _differentiable.defvjp(
     lambda rows, stand_in: (rows, None),
     lambda _, gradient: (jnp.zeros_like(gradient), gradient),
 )
+
+
+def caller(model):
+    @jax.jit
+    def call(trainable, others, batch):
+        return model.stateless_call(trainable, others, batch, training=False)[0]
+
+    def run(batch):
+        lists = (model.trainable_variables, model.non_trainable_variables)
+        return call(*([variable.value for variable in each] for each in lists), batch)
+
+    return run
 
 
 def traceable(layer):

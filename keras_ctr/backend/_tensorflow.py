@@ -7,6 +7,7 @@ from keras_ctr.backend import internals
 
 DENSE_UP_TO = 100_000  # rows; where `rows` and `dense` cross in tests/bench/tables.py, on 2 cores
 SHAPES_ARE_STATIC = False
+SHAPES_ARE_COMPILED = True
 CHUNK = 1 << 16  # rows settled at a time
 PART = 1 << 13  # rows read or updated at a time, where XLA compiles the step
 
@@ -98,6 +99,10 @@ def settler(function):
             chunk(table.value, state.value, tf.constant(start), tf.constant(stop), *now)
 
     return settle
+
+
+def caller(model):
+    return tf.function(lambda batch: model(batch, training=False), autograph=False)
 
 
 def traceable(layer):

@@ -7,6 +7,7 @@ from keras_ctr.backend import internals
 
 DENSE_UP_TO = 50_000  # rows; where `rows` and `dense` cross in tests/bench/tables.py, on 2 cores
 SHAPES_ARE_STATIC = False
+SHAPES_ARE_COMPILED = False
 CHUNK = 1 << 16  # rows settled at a time
 
 
@@ -49,6 +50,17 @@ def settler(function):
 def _waits(tensor):
     """Whether reading a tensor on the host makes the host wait for a device."""
     return tensor.device.type != "cpu"
+
+
+def caller(model):
+    def run(batch):
+        with torch.no_grad():
+            return model(
+                {key: keras.ops.convert_to_tensor(array) for key, array in batch.items()},
+                training=False,
+            )
+
+    return run
 
 
 def traceable(layer):

@@ -10,6 +10,7 @@ import dataclasses
 
 PADDING = 0  # also: a missing value
 UNSEEN = 1
+JOINED_BY = "\x1f"  # the texts of a combination: the unit separator of ASCII
 FIRST_TOKEN = 2  # ids below this one carry a fixed meaning
 
 

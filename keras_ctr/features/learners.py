@@ -88,7 +88,10 @@ class Quantiles:
 
     def ids(self, column, name, row, fill=True):
         """Returns the int32 ids `(n,)` of a block of raw values."""
-        x = self._filled(column, name, row, fill)
+        return self.bucket(self._filled(column, name, row, fill))
+
+    def bucket(self, x):
+        """Returns the int32 ids of numbers, float64 `(n,)` with NaN where one is missing."""
         ids = np.searchsorted(self.boundaries, x, side="right").astype("int32") + FIRST_TOKEN
         ids[np.isnan(x)] = PADDING
         return ids

@@ -100,13 +100,25 @@ class Scale:
 
     def values(self, column, name, row):
         """Returns the float32 values `(n,)` of a block of raw values."""
-        x = np.nan_to_num(self._transformed(self._filled(column, name, row)), nan=0.0)
+
+        def too_large(x, at):
+            raise ValueError(
+                f"Column {name!r} must fit float32. Received: {x[at]:g} at row {row(at)}"
+            )
+
+        return self.encoded(numbers(column, name, row), too_large)
+
+    def encoded(self, x, too_large):
+        """Returns the float32 values of numbers, float64 `(n,)` with NaN where one is missing.
+
+        `too_large(values, first)` is called where one does not fit float32.
+        """
+        if self.feature.fill is not None:
+            x = np.where(np.isnan(x), self.feature.fill, x)
+        x = np.nan_to_num(self._transformed(x), nan=0.0)
         wrong = np.flatnonzero(np.abs(x) > np.finfo("float32").max)
         if len(wrong):
-            raise ValueError(
-                f"Column {name!r} must fit float32. "
-                f"Received: {x[wrong[0]]:g} at row {row(wrong[0])}"
-            )
+            too_large(x, wrong[0])
         return x.astype("float32")
 
     def _transformed(self, x):
@@ -211,6 +223,10 @@ class Widths:
         x = self._numbers(column, name, row)
         if x is None:
             return np.zeros((len(column), self.width), "float32")
+        return self.encoded(x)
+
+    def encoded(self, x):
+        """Returns the float32 values of numbers, float64 `(n, width)`, NaN where one is missing."""
         if self.feature.transform == "standardize":
             x = (x - np.asarray(self.mean)) / np.asarray(self.scale)
         return np.nan_to_num(x, nan=0.0).astype("float32")

@@ -194,13 +194,17 @@ def texts_of(feature, column, name, row, fill):
         x = numbers(column, name, row)
         if fill and feature.fill is not None:
             x = np.where(np.isnan(x), float(feature.fill), x)
-        # github.com/reczoo/FuxiCTR fuxictr/datasets/criteo.py: the square of the natural logarithm
-        bucket = np.where(x > 2, np.floor(np.log(np.maximum(x, 1)) ** 2), np.trunc(x))
-        return pl.Series(bucket, nan_to_null=True).cast(pl.Int64).cast(pl.String)
+        return pl.Series(log2_bucket(x), nan_to_null=True).cast(pl.Int64).cast(pl.String)
     texts = tokens(column, name)
     if fill and feature.fill is not None:
         texts = texts.fill_null(plain_value(feature.fill))
     return texts
+
+
+def log2_bucket(x):
+    """Returns the buckets of `buckets="log2"`, float64, NaN where a number is missing."""
+    # github.com/reczoo/FuxiCTR fuxictr/datasets/criteo.py: the square of the natural logarithm
+    return np.where(x > 2, np.floor(np.log(np.maximum(x, 1)) ** 2), np.trunc(x))
 
 
 def sample_weights(column, name, row):

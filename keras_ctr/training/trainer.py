@@ -14,6 +14,7 @@ from keras_ctr.features.frames import is_raw
 from keras_ctr.losses import LogLoss, on_sampled_odds
 from keras_ctr.optimizers import portable
 from keras_ctr.training import rules
+from keras_ctr.training.calling import Called
 from keras_ctr.training.counting import occurrences
 from keras_ctr.training.guard import Guard
 from keras_ctr.training.predictions import BATCH_SIZE, collect, in_stored_order
@@ -23,7 +24,7 @@ from keras_ctr.training.tables import CHOICES, has_trained_table, tables_of
 from keras_ctr.training.weighing import class_weights, row_weights
 
 
-class Trainer(Recalibrated, backend.RowTrainer, keras.Model):
+class Trainer(Called, Recalibrated, backend.RowTrainer, keras.Model):
     """A Keras model whose large tables are trained by rows, and which is evaluated exactly.
 
     A subclass has `embeddings`, its `FeatureEmbedding` layers, `schema`, `admit`, which turns what
@@ -299,7 +300,7 @@ class Trainer(Recalibrated, backend.RowTrainer, keras.Model):
         Args:
             x: raw values as a data frame (pandas, polars, Arrow), a dict of columns or a list of
                 dicts, one per row; or whatever `fit` takes.
-            batch_size, verbose, steps, callbacks: Keras's.
+            batch_size, verbose, steps, callbacks: Keras's. Without them, 1024 rows are one call.
 
         Returns:
             Click probabilities `(N, 1)`, float32; `(0, 1)` for no rows. Those of a data set are in
@@ -310,6 +311,8 @@ class Trainer(Recalibrated, backend.RowTrainer, keras.Model):
         if isinstance(x, dict):
             if not len(next(iter(x.values()))):
                 return np.zeros((0, 1), "float32")
+            if self.can_be_called(x, batch_size or callbacks, verbose):
+                return self.called(x)
             batch_size = batch_size or BATCH_SIZE
         return super().predict(
             x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks

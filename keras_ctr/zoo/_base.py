@@ -157,7 +157,7 @@ class CTRModel(Checked, Trainer):
                 "first. (A data set of `keras_ctr.datasets` brings its schema along.)"
             )
         if is_raw(x, self.schema):
-            arrays = self.encoded(x, label=False)
+            arrays = self.encoder and self.encoder.encode_few(x) or self.encoded(x, label=False)
             return {key: arrays[key] for key in self.schema.shapes()}
         if isinstance(x, dict):
             check_arrays(x, self.schema)

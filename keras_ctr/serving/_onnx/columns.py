@@ -11,11 +11,11 @@ import numpy as np
 
 from keras_ctr.features.columns import (
     FIRST_TOKEN,
+    JOINED_BY,
     PADDING,
     UNSEEN,
     Cross,
 )
-from keras_ctr.features.encoder import JOINED_BY
 from keras_ctr.features.learners import Hashes, Ids, Quantiles
 from keras_ctr.features.tokens import plain_value
 from keras_ctr.features.vocabulary import Vocabulary

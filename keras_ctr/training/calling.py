@@ -1,0 +1,52 @@
+"""`Called`: predictions of a few rows by one compiled call, without Keras's loop over batches."""
+
+import keras
+import numpy as np
+
+from keras_ctr import backend
+
+MOST = 1024  # rows; with more, the loop no longer counts
+
+
+class Called:
+    """A model that can be called on a small batch of arrays. To be mixed into `Trainer`."""
+
+    _caller = (None, None)
+
+    def can_be_called(self, x, options=None, verbose=0):
+        """Whether `x` is a batch for `called`, of a model whose prediction is its call.
+
+        Args:
+            x: what `predict` is given.
+            options: anything true for options that ask for Keras's loop.
+            verbose: Keras's.
+        """
+        return (
+            not options
+            and verbose in ("auto", 0)
+            and isinstance(x, dict)
+            and all(isinstance(array, np.ndarray) for array in x.values())
+            and 0 < len(next(iter(x.values()))) <= MOST
+            and type(self).predict_step is keras.Model.predict_step
+            and not self.run_eagerly
+        )
+
+    def called(self, x):
+        """Returns the probabilities `(N, 1)` of packed arrays, a NumPy array.
+
+        Where calls are compiled for each number of rows, rows of padding are added up to the next
+        power of two, so that ten programs do for all of them.
+        """
+        rows = len(next(iter(x.values())))
+        key = self._recalibrated()  # whose numbers are compiled in
+        if self._caller[0] is None or self._caller[1] is not key:
+            object.__setattr__(self, "_caller", (backend.caller(self), key))
+        if backend.SHAPES_ARE_COMPILED:
+            padding = 2 ** int(np.ceil(np.log2(rows))) - rows
+            x = {
+                key: np.concatenate([array, np.zeros((padding, *array.shape[1:]), array.dtype)])
+                if padding
+                else array
+                for key, array in x.items()
+            }
+        return keras.ops.convert_to_numpy(self._caller[0](x))[:rows]
