@@ -380,6 +380,7 @@ def _encoded(net, path):
 
 
 def read_config(path):
+    """Returns what a TOML file of `train --config` holds, `{}` for none."""
     if path is None:
         return {}
     with open(path, "rb") as file:
@@ -423,6 +424,7 @@ def _rounded(values, keys):
 
 
 def show(row, as_json):
+    """Prints a dict as a table, or as JSON."""
     if as_json:
         return _print_json(row)
     table = Table("", "", show_header=False)

@@ -139,6 +139,7 @@ def _digest(content, start):
 
 
 def file_digest(path):
+    """Returns the SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
