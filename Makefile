@@ -10,7 +10,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: demo test parity lint bench bench-defaults cards notebooks clean
+.PHONY: demo test parity lint bench bench-defaults bench-serving cards notebooks clean
 
 # What `demo` needs: one backend.
 .venv/demo: pyproject.toml constraints.txt
@@ -90,6 +90,11 @@ bench: .venv/all
 
 bench-defaults: .venv/defaults
 	$(BIN)/python tests/bench/defaults.py --out tests/bench/defaults
+
+bench-serving: .venv/all
+	KERAS_BACKEND=torch $(BIN)/python tests/bench/serving.py --out tests/bench/serving
+	KERAS_BACKEND=jax $(BIN)/python tests/bench/serving.py --out tests/bench/serving
+	KERAS_BACKEND=tensorflow $(BIN)/python tests/bench/serving.py --out tests/bench/serving
 
 cards: .venv/all
 	$(BIN)/python zoo/build.py
