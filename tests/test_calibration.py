@@ -101,6 +101,7 @@ class TestNegatives:
             ops.convert_to_numpy(on_sampled_odds(p, 0.05))[:, 0], expit(shifted), rtol=1e-5
         )
 
+    @pytest.mark.once
     @pytest.mark.parametrize(
         "name, arguments",
         [

@@ -54,6 +54,22 @@ def test_list_and_info():
     assert "2008.13535" in run("info", "dcnv2")
 
 
+def test_group_and_weight_of_a_file(clicks, tmp_path):
+    rng = np.random.default_rng(1)
+    frame = pl.read_csv(clicks).with_columns(
+        user=pl.Series(rng.integers(0, 200, 2000)), weight=pl.Series(rng.random(2000))
+    )
+    frame.write_csv(tmp_path / "weighted.csv")
+    roles = ("--label", "click", "--group", "user", "--weight", "weight")
+    folder = json.loads(run("prepare", tmp_path / "weighted.csv", *roles, "--json"))["folder"]
+    train, valid, test = keras_ctr.datasets.load(folder)
+    assert train.schema.group == "user" and train.schema.weight == "weight"
+    assert "weight" not in train.schema.fields
+    assert sum(part.weights.sum() for part in (train, valid, test)) == pytest.approx(
+        frame["weight"].sum(), rel=1e-5
+    )
+
+
 def test_info_counts_parameters_and_flops(clicks):
     printed = " ".join(run("info", "lr").split())
     assert "On the example schema: 63 parameters" in printed

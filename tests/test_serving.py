@@ -21,7 +21,7 @@ from keras_ctr.features.times import stamps
 from keras_ctr.serving import Artefact, feeds
 
 # Where graphs are compiled, one model per way in; the walk is the same on all backends.
-ON_EVERY_BACKEND = ["lr", "dcnv2", "din", "hstu", "deres", "eulernet"]
+ON_EVERY_BACKEND = ["dcnv2", "din", "deres"]
 NAMES = zoo.names() if keras.backend.backend() == "torch" else ON_EVERY_BACKEND
 
 

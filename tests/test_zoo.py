@@ -354,6 +354,7 @@ def test_residual_map(tmp_path):
     assert plain.residual_map(batch) == {"weights": [], "gate": []}
 
 
+@pytest.mark.once
 def test_histories_are_read_in_order():
     """Token models notice the order of events; pooled ones do not. An empty one is finite.
 
@@ -381,6 +382,7 @@ def test_histories_are_read_in_order():
         assert np.isfinite(none).all()
 
 
+@pytest.mark.once
 def test_sequence_models_do_without_sequences():
     schema = Schema([Categorical("a", 7), Categorical("b", 5)])
     batch, _ = testing.example_batch(schema)

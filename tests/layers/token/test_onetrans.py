@@ -132,6 +132,7 @@ class TestSizes:
 
 
 class TestDeRes:
+    @pytest.mark.once
     @pytest.mark.parametrize("backbone", ["tokenmixer_large", "unimixer"])
     @pytest.mark.parametrize("granularity", ["layer", "sublayer"])
     def test_starts_as_its_backbone(self, backbone, granularity, tmp_path):

@@ -300,6 +300,7 @@ class TestNorms:
         again = type(model).from_config(model.get_config())
         assert again.count_params() == model.count_params()
 
+    @pytest.mark.once
     def test_a_model_with_another_norm_keeps_its_promises(self):
         testing.check_model("onetrans", **exchange.SMALL["onetrans"], norm=layers.SeeDNorm(2))
 
