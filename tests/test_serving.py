@@ -152,6 +152,35 @@ def test_every_way_to_encode(tmp_path):
     assert artefact.check() < 1e-5
 
 
+@pytest.mark.once
+def test_names_of_columns(tmp_path):
+    """A column may be called as a tensor inside would be; not as the output."""
+    names = ["cast_3", "add_20", "labelencoder_1", "constant_2", "a b/c:0", "日本"]
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {name: rng.choice(["x", "y", "z"], 200) for name in names} | {"label": [0, 1] * 100}
+    )
+    schema = Schema([Categorical(name) for name in names])
+    model = weighted("dnn", datasets.from_pandas(frame, schema, valid=0, test=0)[0])
+    artefact = Artefact(model.export(tmp_path / "model.onnx"))
+    np.testing.assert_allclose(artefact.predict(frame), model.predict(frame, verbose=0), atol=1e-5)
+    frame = frame.rename({"日本": "probability"})
+    schema = Schema([Categorical(name) for name in frame.columns if name != "label"])
+    model = weighted("dnn", datasets.from_pandas(frame, schema, valid=0, test=0)[0])
+    with pytest.raises(ValueError, match="No column may be called 'probability'"):
+        model.export(tmp_path / "model.onnx")
+
+
+@pytest.mark.once
+def test_tables_of_half_precision(train, tmp_path):
+    model = zoo.get("dcnv2", **SMALL["dcnv2"]).adapt(train, table_dtype="bfloat16")
+    self_check(model, train, tmp_path)
+    model = zoo.get("deepfm", **SMALL["deepfm"])
+    model.compile("adam", table_optimizer="rows")
+    model.fit(train, epochs=2, verbose=0)
+    self_check(model, train, tmp_path)
+
+
 def test_models_without_an_encoder_take_arrays(tmp_path):
     schema = keras_ctr.testing.example_schema()
     model = zoo.get("dcnv2", **SMALL["dcnv2"]).adapt(schema)

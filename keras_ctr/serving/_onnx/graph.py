@@ -12,12 +12,16 @@ WIDENED = {"bfloat16": "float32", "float16": "float32"}
 class Graph:
     """What nodes are added to, one after the other.
 
+    Args:
+        taken: names of inputs and outputs, which no tensor inside may have.
+
     Attributes:
         nodes: list of `onnx.NodeProto`.
         initializers: list of `onnx.TensorProto`.
     """
 
-    def __init__(self):
+    def __init__(self, taken=()):
+        self._taken = set(taken)
         self.nodes, self.initializers = [], []
         self._count = 0
         self._constants = {}  # (dtype, shape, bytes) -> name, of the small ones
@@ -25,7 +29,8 @@ class Graph:
     def name(self, stem):
         """Returns a name that is not taken."""
         self._count += 1
-        return f"{stem}_{self._count}"
+        name = f"{stem}_{self._count}"
+        return self.name(stem) if name in self._taken else name
 
     def add(self, kind, inputs, outputs=1, domain="", **attributes):
         """Adds a node.

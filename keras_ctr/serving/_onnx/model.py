@@ -18,20 +18,27 @@ def onnx_model(model, quantize=None, name="keras_ctr"):
     """
     from onnx import helper
 
-    graph, inputs = Graph(), []
     if model.encoder is None:
-        arrays = {key: key for key in model.schema.shapes()}
-        for key, ((width,), dtype) in model.schema.shapes().items():
-            inputs.append(_tensor(key, dtype, width))
+        shapes = model.schema.shapes().items()
+        inputs = [(key, dtype, width) for key, ((width,), dtype) in shapes]
     else:
-        for column in inputs_of(model.encoder):
-            inputs.append(_tensor(column.name, column.dtype, column.width))
+        inputs = [(c.name, c.dtype, c.width) for c in inputs_of(model.encoder)]
+    names = [name for name, _, _ in inputs]
+    if OUTPUT in names:
+        raise ValueError(
+            f"No column may be called {OUTPUT!r}, as what is exported calls its output: rename it."
+        )
+    graph = Graph([*names, OUTPUT])
+    if model.encoder is None:
+        arrays = dict(zip(names, names, strict=True))
+    else:
         arrays = write_columns(graph, model.encoder)
     found = write_network(graph, model, arrays, quantize)
     graph.add("Identity", [found], outputs=[OUTPUT])
     used = {name for node in graph.nodes for name in node.input}
     weights = [each for each in graph.initializers if each.name in used]
     outputs = [_tensor(OUTPUT, "float32", 1)]
+    inputs = [_tensor(*each) for each in inputs]
     made = helper.make_graph(graph.nodes, name, inputs, outputs, initializer=weights)
     domains = {node.domain for node in graph.nodes}
     versions = {"": OPSET, "ai.onnx.ml": OPSET_ML, "com.microsoft": 1}
