@@ -4,6 +4,7 @@
 'deres'
 """
 
+import importlib
 import sys
 
 from keras_ctr import _rooms, datasets
@@ -36,6 +37,7 @@ __all__ = [
     "Vector",
     "__version__",
     "datasets",
+    "serving",
     *_rooms.NAMES,
     *_rooms.ASKED_FOR,
 ]
@@ -50,6 +52,8 @@ _rooms.wait()
 def __getattr__(name):
     if name in ("Dataset", "Source"):  # which need Keras, or polars
         return getattr(datasets, name)
+    if name == "serving":  # which needs NumPy alone, until a model is exported
+        return importlib.import_module("keras_ctr.serving")
     if name in _rooms.NAMES or name in _rooms.ASKED_FOR:
         return _rooms.public(name)
     raise AttributeError(f"module 'keras_ctr' has no attribute {name!r}")

@@ -21,7 +21,6 @@ NAMES = {  # what is public at the top of the package, and where it stands
     "optimizers": "keras_ctr.optimizers",
     "plots": "keras_ctr.experiments.plots",
     "recipes": "keras_ctr.experiments.recipes",
-    "serving": "keras_ctr.serving",
     "studies": "keras_ctr.experiments.studies",
     "training": "keras_ctr.training",
     "zoo": "keras_ctr.zoo",
@@ -33,7 +32,7 @@ MOVED = ("plots", "recipes", "studies")  # modules that were at the top before
 ROOMS = {  # what imports Keras
     *("keras_ctr.backend", "keras_ctr.experiments", "keras_ctr.layers", "keras_ctr.losses"),
     *("keras_ctr.measure", "keras_ctr.metrics", "keras_ctr.optimizers", "keras_ctr.testing"),
-    *("keras_ctr.serving", "keras_ctr.tabular", "keras_ctr.training", "keras_ctr.zoo"),
+    *("keras_ctr.tabular", "keras_ctr.training", "keras_ctr.zoo"),
 }
 
 

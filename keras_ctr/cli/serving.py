@@ -48,3 +48,20 @@ def check(
         },
         as_json,
     )
+
+
+@app.command()
+def serve(
+    artefact: Annotated[str, typer.Argument(help="A file that `export` wrote.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    threads: Annotated[int, typer.Option(help="Of ONNX Runtime, for one batch.")] = 1,
+    max_rows: Annotated[int, typer.Option(help="Of one request.")] = 4096,
+    max_bytes: Annotated[int, typer.Option(help="Of one request.")] = 8 * 2**20,
+):
+    """Serves an exported model over HTTP; takes over a newer file of that name. No backend."""
+    found = keras_ctr.serving.Artefact(artefact)
+    print(f"{found.card['name']} on http://{host}:{port}", flush=True)
+    keras_ctr.serving.serve(
+        artefact, host, port, threads=threads, most_rows=max_rows, most_bytes=max_bytes
+    )

@@ -12,6 +12,7 @@ CARD, EXAMPLES, CHECKSUM = "keras_ctr.card", "keras_ctr.examples", "keras_ctr.ch
 UNSIGNED = "0" * 64  # what stands in the place of the checksum while it is computed
 CLOSE = 1e-5  # of probabilities on another machine
 OUTPUT = "probability"
+TOO_LARGE = "Numbers must be small enough for the model, which computes in float32."
 
 
 class Artefact:
@@ -70,9 +71,14 @@ class Artefact:
             rows: a dict (one row), a list of dicts, a dict of columns, or a data frame.
 
         Raises:
-            ValueError: a column that is missing, or values of the wrong kind.
+            ValueError: a column that is missing, values of the wrong kind, or too large for
+                float32.
         """
-        return self.run(feeds(self.inputs, rows))
+        found = self.run(feeds(self.inputs, rows))
+        wrong = np.flatnonzero(~np.isfinite(found))
+        if len(wrong):
+            raise ValueError(f"{TOO_LARGE} Received: such values at row {wrong[0]}")
+        return found
 
     def run(self, arrays):
         """As `predict`, of arrays `(N, width)` by column."""

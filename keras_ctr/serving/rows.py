@@ -91,6 +91,8 @@ def _token(value):
     import polars as pl
 
     if isinstance(value, str):
+        if not value.isascii() and not is_utf8(value):
+            raise ValueError("half of a surrogate pair")
         return value
     if value is None or value != value:
         return ""
@@ -98,9 +100,20 @@ def _token(value):
         return str(bool(value)).lower()
     if isinstance(value, int | np.integer):
         return str(int(value))
+    if isinstance(value, float) and 1e-3 <= abs(value) < 1e15:  # where all write it alike
+        return str(int(value)) if value.is_integer() else repr(float(value))
     if _is_column(value) or isinstance(value, dict | bytes):
         raise TypeError
     return tokens(pl.Series([value]), "")[0]
+
+
+def is_utf8(text):
+    """Whether text can be written as UTF-8: half of a surrogate pair, as JSON can hold, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _numbers(column, value):
