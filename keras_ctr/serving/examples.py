@@ -42,9 +42,14 @@ def _values(encoder, feature, rows):
         around = np.linspace(-2, 2, rows - 1)
         if feature.transform == "quantile" and len(learner.ranks[0]):
             at = np.linspace(0, len(learner.ranks[0]) - 1, rows - 1).astype(int)
-            return [None, *np.asarray(learner.ranks[0])[at].tolist()]
-        return [None, *(learner.mean + learner.scale * around).tolist()]
+            return [None, *map(_short, np.asarray(learner.ranks[0])[at])]
+        return [None, *map(_short, learner.mean + learner.scale * around)]
     return _names(learner, rows)
+
+
+def _short(number):
+    """A number of four digits, which people can read."""
+    return float(f"{number:.4g}")
 
 
 def _names(learner, rows):
