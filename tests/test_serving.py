@@ -15,7 +15,18 @@ from test_columns import EVERY, every_frame
 from typer.testing import CliRunner
 
 import keras_ctr
-from keras_ctr import Categorical, Cross, Numeric, Schema, Sequence, Time, datasets, layers, zoo
+from keras_ctr import (
+    Bag,
+    Categorical,
+    Cross,
+    Numeric,
+    Schema,
+    Sequence,
+    Time,
+    datasets,
+    layers,
+    zoo,
+)
 from keras_ctr.cli import app
 from keras_ctr.features.times import stamps
 from keras_ctr.serving import Artefact, feeds
@@ -169,6 +180,24 @@ def test_names_of_columns(tmp_path):
     model = weighted("dnn", datasets.from_pandas(frame, schema, valid=0, test=0)[0])
     with pytest.raises(ValueError, match="No column may be called 'probability'"):
         model.export(tmp_path / "model.onnx")
+
+
+@pytest.mark.once
+def test_examples_of_units_and_separators(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "at": [1.7e12 + 3.6e6 * hour for hour in range(100)],
+            "tags": [["a|b", "c"], ["c"]] * 50,
+            "label": [0, 1] * 50,
+        }
+    )
+    schema = Schema([Time("at", unit="ms"), Bag("tags")])
+    model = weighted("dnn", datasets.from_pandas(frame, schema, valid=0, test=0)[0])
+    artefact = Artefact(model.export(tmp_path / "model.onnx"))
+    assert artefact.check() < 1e-5
+    rows = artefact.examples["rows"]
+    assert 1.6e12 < rows[3]["at"] < 1.8e12 and any("c" in row["tags"] for row in rows)
+    assert not any("a|b" in row["tags"] for row in rows)
 
 
 @pytest.mark.once

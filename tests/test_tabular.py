@@ -1,6 +1,7 @@
 """`keras_ctr.fit` and `CTRClassifier`: a data frame in, a model out."""
 
 import pickle
+import sys
 
 import keras
 import numpy as np
@@ -47,6 +48,17 @@ def test_one_call(tmp_path):
     result.model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(new, verbose=0), result.predict(new))
+
+
+@pytest.mark.once
+def test_many_names_alone_are_multiplied(monkeypatch):
+    module = sys.modules["keras_ctr.tabular.fit"]
+    df = log_of_clicks(600)[["city", "row", "click"]].assign(row=lambda df: df["row"] % 7 + 0.0)
+    df["row"] = "r" + df["row"].astype(str)
+    assert keras_ctr.fit(df, label="click", epochs=1).name == "dnn"
+    monkeypatch.setattr(module, "LARGE", 500)
+    assert keras_ctr.fit(df, label="click", epochs=1).name == "dcnv2"
+    assert keras_ctr.fit(log_of_clicks(600), label="click", epochs=1).name == "dnn"
 
 
 @pytest.mark.once

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_ctr.features.columns import Bag, Cross, Numeric, Sequence, Time, Vector
+from keras_ctr.features.columns import UNITS, Bag, Cross, Numeric, Sequence, Time, Vector
 from keras_ctr.features.learners import Ids, Quantiles
 from keras_ctr.features.vocabulary import Vocabulary
 
@@ -28,15 +28,16 @@ def made_rows(encoder, rows=ROWS):
 def _values(encoder, feature, rows):
     if isinstance(feature, Bag | Sequence):
         name = feature.name if isinstance(feature, Bag) else feature.vocabulary
-        names = _names(encoder.learner(name), rows)
+        names = _names(encoder.learner(name), rows)[1:]
+        names = [each for each in names if feature.separator not in str(each)]
         kept = feature.length + 1  # one more than is kept
-        return [(names[1:] * kept)[: at * kept // max(rows - 1, 1)] for at in range(rows)]
+        return [(names * kept)[: at * kept // max(rows - 1, 1)] for at in range(rows)]
     learner = encoder.learner(feature.name)
     if isinstance(feature, Vector):
         steps = np.linspace(-1, 1, feature.width)
         return [None, *((at * steps).tolist() for at in range(1, rows))]
     if isinstance(feature, Time):
-        moments = np.linspace(learner.first, learner.last, rows - 1)
+        moments = np.linspace(learner.first, learner.last, rows - 1) / UNITS[feature.unit]
         return [None, *(float(np.round(moment)) for moment in moments)]
     if isinstance(feature, Numeric):
         around = np.linspace(-2, 2, rows - 1)
