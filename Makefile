@@ -95,6 +95,7 @@ bench-serving: .venv/all
 	KERAS_BACKEND=torch $(BIN)/python tests/bench/serving.py --out tests/bench/serving
 	KERAS_BACKEND=jax $(BIN)/python tests/bench/serving.py --out tests/bench/serving
 	KERAS_BACKEND=tensorflow $(BIN)/python tests/bench/serving.py --out tests/bench/serving
+	KERAS_BACKEND=torch $(BIN)/python tests/bench/service.py --out tests/bench/service
 
 cards: .venv/all
 	$(BIN)/python zoo/build.py
