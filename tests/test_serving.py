@@ -183,6 +183,23 @@ def test_names_of_columns(tmp_path):
 
 
 @pytest.mark.once
+def test_ids_out_of_range_are_unseen(tmp_path):
+    """They must not be the rows of the next column's values."""
+    frame = pl.DataFrame({"a": [0, 1, 2, 3] * 20, "b": [0, 1, 2, 3] * 20, "label": [0, 1] * 40})
+    schema = Schema([Categorical("a", 4), Categorical("b", 4), Sequence("s", of="a", length=2)])
+    frame = frame.with_columns(s=pl.lit("1^2"))
+    model = weighted("dnn", datasets.from_pandas(frame, schema, valid=0, test=0)[0])
+    artefact = Artefact(model.export(tmp_path / "model.onnx"))
+    row = {"a": 1, "b": 2, "s": [1, 1]}
+    expected = artefact.predict(row)
+    for wrong in ({"a": 4}, {"a": -1}, {"a": 2.5}, {"s": [9, 1]}, {"s": [1, -3]}):
+        np.testing.assert_array_equal(artefact.predict(row | wrong), expected)
+        with pytest.raises(ValueError, match="whole ids"):
+            model.predict([row | wrong])
+    assert (artefact.predict(row | {"a": 2}) != expected).all()
+
+
+@pytest.mark.once
 def test_examples_of_units_and_separators(tmp_path):
     frame = pl.DataFrame(
         {

@@ -31,7 +31,8 @@ def export(model, path, format=None, quantize=None, examples=None, metrics=None)
     as one text with the column's separator, moments as numbers in their unit; `Vector`s are
     `(rows, width)`. The output is `probability`, `(rows, 1)` float32. A model without an encoder
     takes the packed arrays of its schema. ONNX opset 20, `ai.onnx.ml` 4; a column with `hash_size`
-    needs `com.microsoft.MurmurHash3`, which ONNX Runtime has.
+    needs `com.microsoft.MurmurHash3`, which ONNX Runtime has. A graph cannot refuse a value as the
+    encoder does: an id that is out of range is unseen there.
 
     The file also holds a card, some raw rows with their probabilities, and a checksum: see
     `serving.Artefact`.

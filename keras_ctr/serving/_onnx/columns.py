@@ -266,12 +266,19 @@ class _Columns(Moments):
         """Ids of numbers: as such, or looked up as the vocabulary spells them."""
         missing = self.add("IsNaN", [x])
         if isinstance(learner, Ids):
-            return self.graph.cast(self.add("Where", [missing, self.zero, x]), "int32")
+            return self._checked(self.add("Where", [missing, self.zero, x]), learner.size)
         keys = [_number(token) for token in learner.tokens]
         ids = list(range(FIRST_TOKEN, FIRST_TOKEN + len(keys)))
         found = self._numbers_looked_up(x, keys, ids)
         found = self.add("Where", [missing, self.number(PADDING, "int64"), found])
         return self.graph.cast(found, "int32")
+
+    def _checked(self, x, size):
+        """Ids as int32; what the encoder would refuse is unseen, or it would be another's row."""
+        fits = self.add("GreaterOrEqual", [x, self.zero])
+        fits = self.add("And", [fits, self.add("Less", [x, self.number(float(size))])])
+        fits = self.add("And", [fits, self.add("Equal", [x, self.add("Floor", [x])])])
+        return self.graph.cast(self._where(fits, x, UNSEEN, "float64"), "int32")
 
     def _numbers_looked_up(self, x, keys, ids):
         """Ids of float64 keys by binary search; `UNSEEN` for others."""
