@@ -88,7 +88,9 @@ def table(rows):
     ]
     cells = {(row["backend"], row["way"], int(row["rows"])): row for row in rows}
     for backend, way in dict.fromkeys((row["backend"], row["way"]) for row in rows):
-        found = [cells[backend, way, count] for count in (1, 100)]
+        found = [cells.get((backend, way, count)) for count in (1, 100)]
+        if None in found:  # a run that was stopped
+            continue
         values = [float(row[key]) for row in found for key in ("p50_ms", "p99_ms")]
         lines.append(f"| {backend} | {way} | " + " | ".join(f"{v:.2f}" for v in values) + " |")
     return "\n".join(lines)
