@@ -6,7 +6,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 
 import exchange
 import keras
@@ -393,19 +392,17 @@ def test_sequence_models_do_without_sequences():
 
 @pytest.mark.once
 def test_import_adds_little_to_that_of_keras():
-    """Medians of three; the promise is 0.3 s on a quiet machine."""
-
-    def seconds(statement):
-        code = (
-            f"import keras, time; start = time.perf_counter(); {statement};"
-            "print(time.perf_counter() - start)"
-        )
-        env = {**os.environ, "KERAS_BACKEND": "jax"}
-        return float(subprocess.check_output([sys.executable, "-c", code], env=env, text=True))
-
-    started = time.perf_counter()
-    assert sorted(seconds("import keras_ctr") for _ in range(3))[1] < 0.3
-    assert time.perf_counter() - started < 120
+    """As a share, since machines are shared: what takes both times long cancels out."""
+    code = (
+        "import time; start = time.perf_counter(); import keras; middle = time.perf_counter();"
+        "import keras_ctr; print((time.perf_counter() - middle) / (middle - start))"
+    )
+    env = {**os.environ, "KERAS_BACKEND": "jax"}
+    shares = [
+        float(subprocess.check_output([sys.executable, "-c", code], env=env, text=True))
+        for _ in range(3)
+    ]
+    assert min(shares) < 0.2, shares
 
 
 @pytest.mark.once
