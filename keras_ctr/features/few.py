@@ -6,12 +6,10 @@ taken, for which the outcome is certain: all else, and all errors, are left to `
 """
 
 import datetime
-import re
 
 import numpy as np
 
 from keras_ctr.features.columns import (
-    FIRST_TOKEN,
     JOINED_BY,
     PADDING,
     UNITS,
@@ -20,14 +18,13 @@ from keras_ctr.features.columns import (
     Numeric,
 )
 from keras_ctr.features.frames import is_frame
+from keras_ctr.features.histories import left_aligned, right_aligned
 from keras_ctr.features.learners import Ids, Quantiles
 from keras_ctr.features.times import parts
-from keras_ctr.features.tokens import log2_bucket, plain_value
+from keras_ctr.features.tokens import log2_bucket, plain_text, plain_value, token
 from keras_ctr.features.vocabulary import Vocabulary
 
 MOST = 256  # rows; of more, a frame is faster
-LARGEST = 2**63  # of whole numbers
-WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 EPOCH = datetime.datetime(1970, 1, 1)
 
 
@@ -92,27 +89,26 @@ class FewRows:
         if schema.categoricals:
             ids = np.empty((count, len(schema.categoricals)), "int32")
             for at, feature in enumerate(schema.categoricals):
+                name = feature.name
                 if isinstance(feature, Cross):
-                    ids[:, at] = self._looked_up(
-                        feature.name, self._crossed(columns, made, feature)
-                    )
+                    ids[:, at] = self._looked_up(name, self._crossed(columns, made, feature))
                 else:
-                    values = made.get(feature.name, columns.get(feature.name))
-                    ids[:, at] = self._encoded(feature.name, values, feature.fill)
+                    values = made.get(name, columns.get(name))
+                    ids[:, at] = self._encoded(name, values, feature.fill)
             found["ids"] = ids
         if schema.numerics:
             values = np.empty((count, len(schema.numerics)), "float32")
             for at, feature in enumerate(schema.numerics):
-                x = made.get(feature.name)
-                x = _numbers(columns[feature.name]) if x is None else x
-                values[:, at] = self._encoder.learner(feature.name).encoded(x, _unusual)
+                name = feature.name
+                x = _numbers(made.get(name, columns.get(name)))
+                values[:, at] = self._encoder.learner(name).encoded(x, name, int)
             found["values"] = values
         for bag in schema.bags:
-            found |= self._bag(columns, bag, count)
+            found |= self._bag(columns, bag)
         for vector in schema.vectors:
             found[vector.name] = self._vector(columns[vector.name], vector)
         for sequence in schema.sequences:
-            found[sequence.name] = self._history(columns[sequence.name], sequence, count)
+            found[sequence.name] = self._history(columns[sequence.name], sequence)
         return {key: found[key] for key in schema.shapes()}
 
     def _derived(self, columns):
@@ -135,37 +131,26 @@ class FewRows:
         learner = self._encoder.learner(name)
         feature = learner.feature
         if isinstance(learner, Vocabulary) and feature.buckets is None:
-            texts = _tokens(values)
-            if fill is not None:
-                given = plain_value(fill)
-                texts = [given if text is None else text for text in texts]
-            return self._looked_up(name, texts)
+            return self._looked_up(name, _texts(values, fill))
         if not isinstance(learner, Ids | Quantiles | Vocabulary):
             raise Unusual  # hashes
-        x = values if isinstance(values, np.ndarray) else _numbers(values)
+        x = _numbers(values)
         if fill is not None:
             x = np.where(np.isnan(x), float(fill), x)
         if isinstance(learner, Quantiles):
-            return learner.bucket(x)
+            return learner.buckets(x)
         if isinstance(learner, Ids):
-            x = np.nan_to_num(x, nan=PADDING)
-            if ((x < 0) | (x >= learner.size) | (x != np.floor(x))).any():
-                raise Unusual
-            return x.astype("int32")
-        texts = [None if x != x else str(int(x)) for x in log2_bucket(x).tolist()]
-        return self._looked_up(name, texts)
+            return learner.checked(x, name, int)
+        return self._looked_up(name, _texts(log2_bucket(x).tolist()))
 
     def _looked_up(self, name, texts):
-        known = self._ids.get(name)
-        if known is None:
-            tokens = self._encoder.learner(name).tokens
-            known = dict(zip(tokens, range(FIRST_TOKEN, FIRST_TOKEN + len(tokens)), strict=True))
-            known[None] = PADDING
-            self._ids[name] = known
+        if name not in self._ids:
+            self._ids[name] = self._encoder.learner(name).by_token | {None: PADDING}
+        known = self._ids[name]
         found = [known.get(text) for text in texts]
         for at, text in enumerate(texts):
             if found[at] is None:
-                found[at] = known.get(_plain(text), UNSEEN)
+                found[at] = known.get(plain_text(text), UNSEEN)
         return found
 
     def _crossed(self, columns, made, cross):
@@ -177,10 +162,7 @@ class FewRows:
             if feature.buckets is not None or not isinstance(learner, Ids | Vocabulary):
                 raise Unusual
             values = values.tolist() if isinstance(values, np.ndarray) else values
-            found = _tokens(values)
-            if feature.fill is not None:
-                found = [plain_value(feature.fill) if text is None else text for text in found]
-            found = [text if text is None else _plain(text) for text in found]
+            found = [text and plain_text(text) for text in _texts(values, feature.fill)]
             if isinstance(learner, Ids):
                 found = [None if text == str(PADDING) else text for text in found]
             texts.append(found)
@@ -190,9 +172,9 @@ class FewRows:
     # Lists
 
     def _events(self, values, feature):
-        """The events that are kept of each row."""
-        found = []
-        for value in values:
+        """The events that are kept of all rows, in one list, and the row of each."""
+        found, rows = [], []
+        for row, value in enumerate(values):
             if isinstance(value, str):
                 value = value.split(feature.separator) if value else []
             elif value is None:
@@ -200,37 +182,27 @@ class FewRows:
             elif type(value) is not list:
                 raise Unusual
             last = feature.keep == "last" and len(value) > feature.length
-            found.append(value[-feature.length :] if last else value[: feature.length])
-        return found
+            kept = value[-feature.length :] if last else value[: feature.length]
+            found += kept
+            rows += [row] * len(kept)
+        return found, np.array(rows, int)
 
-    def _packed(self, lists, values, length, right, dtype):
-        packed = np.zeros((len(lists), length), dtype)
-        start = 0
-        for row, events in enumerate(lists):
-            end, count = start + len(events), len(events)
-            if right:
-                packed[row, length - count :] = values[start:end]
-            else:
-                packed[row, :count] = values[start:end]
-            start = end
-        return packed
+    def _history(self, values, sequence):
+        events, rows = self._events(values, sequence)
+        ids = self._encoded(sequence.vocabulary, events)
+        return right_aligned(ids, rows, len(values), sequence.length)
 
-    def _history(self, values, sequence, count):
-        lists = self._events(values, sequence)
-        ids = self._encoded(sequence.vocabulary, [event for events in lists for event in events])
-        return self._packed(lists, ids, sequence.length, True, "int32")
-
-    def _bag(self, columns, bag, count):
-        lists = self._events(columns[bag.name], bag)
-        ids = self._encoded(bag.name, [event for events in lists for event in events])
-        found = {bag.name: self._packed(lists, ids, bag.length, False, "int32")}
+    def _bag(self, columns, bag):
+        values, height = columns[bag.name], len(columns[bag.name])
+        events, rows = self._events(values, bag)
+        ids = np.array(self._encoded(bag.name, events), "int32")
+        found = {bag.name: left_aligned(ids, rows, height, bag.length)}
         if bag.weights is not None:
-            theirs = self._events(columns[bag.weights], bag)
-            if list(map(len, theirs)) != list(map(len, lists)):
+            weights, theirs = self._events(columns[bag.weights], bag)
+            if not np.array_equal(rows, theirs):
                 raise Unusual
-            x = _numbers([weight for weights in theirs for weight in weights])
-            x = np.nan_to_num(x, nan=0.0).astype("float32")
-            found[bag.weights] = self._packed(theirs, x, bag.length, False, "float32")
+            x = np.nan_to_num(_numbers(weights), nan=0.0).astype("float32")
+            found[bag.weights] = left_aligned(x, rows, height, bag.length)
         return found
 
     def _vector(self, values, vector):
@@ -243,42 +215,13 @@ class FewRows:
         return learner.encoded(x.reshape(len(lists), vector.width))
 
 
-def _unusual(*_):
-    raise Unusual
-
-
-def _tokens(values):
+def _texts(values, fill=None):
+    """The texts of a column, `None` where missing and without a `fill`."""
     kinds = set(map(type, values))
     if bool in kinds and kinds - {bool, type(None)}:
         raise Unusual  # beside numbers, true is 1
-    return [_token(value) for value in values]
-
-
-def _token(value):
-    """The text of a plain value, `None` where it is missing."""
-    kind = type(value)
-    if kind is str:
-        return value or None
-    if kind is int:
-        if -LARGEST < value < LARGEST:
-            return str(value)
-    elif kind is bool:
-        return "true" if value else "false"
-    elif value is None or kind is float and value != value:
-        return None
-    elif kind is float and value.is_integer() and abs(value) < LARGEST:
-        return str(int(value))
-    elif kind is float and 1e-3 <= abs(value) < 1e15:  # where all write a number alike
-        return repr(value)
-    raise Unusual
-
-
-def _plain(text):
-    """As `tokens.plain`, of one text."""
-    if text == "True" or text == "False":
-        return text.lower()
-    match = WHOLE.fullmatch(text)
-    return match[1] if match else text
+    given = None if fill is None else plain_value(fill)
+    return [given if text is None else text for text in map(token, values)]
 
 
 def _numbers(values):

@@ -88,9 +88,9 @@ class Quantiles:
 
     def ids(self, column, name, row, fill=True):
         """Returns the int32 ids `(n,)` of a block of raw values."""
-        return self.bucket(self._filled(column, name, row, fill))
+        return self.buckets(self._filled(column, name, row, fill))
 
-    def bucket(self, x):
+    def buckets(self, x):
         """Returns the int32 ids of numbers, float64 `(n,)` with NaN where one is missing."""
         ids = np.searchsorted(self.boundaries, x, side="right").astype("int32") + FIRST_TOKEN
         ids[np.isnan(x)] = PADDING
@@ -136,6 +136,10 @@ class Ids:
             ) from error
         if fill and self.feature.fill is not None:
             x = np.where(np.isnan(x), float(self.feature.fill), x)
+        return self.checked(x, name, row)
+
+    def checked(self, x, name, row):
+        """Returns numbers, float64 `(n,)` with NaN where one is missing, as int32 ids."""
         x = np.nan_to_num(x, nan=PADDING)
         wrong = np.flatnonzero((x < 0) | (x >= self.size) | (x != np.floor(x)))
         if len(wrong):

@@ -81,7 +81,7 @@ class Scale:
 
     def count(self, column, name, row):
         """Learns from a block of raw values."""
-        x = self._filled(column, name, row)
+        x = self._filled(numbers(column, name, row))
         if self.feature.transform == "standardize":
             self._moments.add(x[:, None])
         if self.feature.transform == "quantile" or self.feature.embedding == "piecewise":
@@ -100,25 +100,17 @@ class Scale:
 
     def values(self, column, name, row):
         """Returns the float32 values `(n,)` of a block of raw values."""
+        return self.encoded(numbers(column, name, row), name, row)
 
-        def too_large(x, at):
-            raise ValueError(
-                f"Column {name!r} must fit float32. Received: {x[at]:g} at row {row(at)}"
-            )
-
-        return self.encoded(numbers(column, name, row), too_large)
-
-    def encoded(self, x, too_large):
-        """Returns the float32 values of numbers, float64 `(n,)` with NaN where one is missing.
-
-        `too_large(values, first)` is called where one does not fit float32.
-        """
-        if self.feature.fill is not None:
-            x = np.where(np.isnan(x), self.feature.fill, x)
-        x = np.nan_to_num(self._transformed(x), nan=0.0)
+    def encoded(self, x, name, row):
+        """Returns numbers, float64 `(n,)` with NaN where one is missing, as float32 values."""
+        x = np.nan_to_num(self._transformed(self._filled(x)), nan=0.0)
         wrong = np.flatnonzero(np.abs(x) > np.finfo("float32").max)
         if len(wrong):
-            too_large(x, wrong[0])
+            raise ValueError(
+                f"Column {name!r} must fit float32. "
+                f"Received: {x[wrong[0]]:g} at row {row(wrong[0])}"
+            )
         return x.astype("float32")
 
     def _transformed(self, x):
@@ -130,8 +122,7 @@ class Scale:
             return np.interp(x, *self.ranks) if len(self.ranks[0]) else x * 0.0
         return x
 
-    def _filled(self, column, name, row):
-        x = numbers(column, name, row)
+    def _filled(self, x):
         return x if self.feature.fill is None else np.where(np.isnan(x), self.feature.fill, x)
 
     def save(self, folder, at):

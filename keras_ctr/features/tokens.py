@@ -5,7 +5,13 @@ integers with a gap into floats and writes them as `14.0`, so 14, 14.0 and "14.0
 booleans are "true" and "false". The empty text is a missing value, as it is in a CSV file.
 """
 
+import re
+
 import numpy as np
+
+WHOLE = r"(-?[0-9]+)\.0+"  # what pandas makes of an integer beside a gap
+TRUTH = {"True": "true", "False": "false"}
+LARGEST = 2**63  # of whole numbers
 
 
 def tokens(column, name):
@@ -61,8 +67,34 @@ def kind_of(column):
 
 def plain(texts):
     """Returns texts (a polars series) with "14.0" as "14" and "True" as "true"."""
-    texts = texts.str.replace(r"^(-?[0-9]+)\.0+$", "${1}")
-    return texts.replace({"True": "true", "False": "false"})
+    return texts.str.replace(f"^{WHOLE}$", "${1}").replace(TRUTH)
+
+
+def plain_text(text):
+    """As `plain`, of one text."""
+    match = re.fullmatch(WHOLE, text)
+    return match[1] if match else TRUTH.get(text, text)
+
+
+def token(value):
+    """Returns the text of one plain Python value as `tokens` does, `None` where it is missing.
+
+    Raises:
+        TypeError: a value of another type, or a number that not all write alike.
+    """
+    kind = type(value)
+    if value is None or kind is str:
+        return value or None
+    if kind is bool:
+        return plain_value(value)
+    if kind is int and -LARGEST < value < LARGEST:
+        return str(value)
+    if kind is float:
+        if value != value:
+            return None
+        if value.is_integer() and abs(value) < LARGEST or 1e-3 <= abs(value) < 1e15:
+            return plain_value(value)
+    raise TypeError(f"{kind.__name__} is no plain value")
 
 
 def plain_value(value):

@@ -49,6 +49,11 @@ class Vocabulary:
         """The tokens of the ids 2, 3, ... as a list."""
         return [_unescape(line) for line in self.text.split("\n")[:-1]]
 
+    @property
+    def by_token(self):
+        """`{token: id}`, made anew."""
+        return {token: at for at, token in enumerate(self.tokens, FIRST_TOKEN)}
+
     def ids(self, column, name, row, fill=True):
         """Returns the int32 ids `(n,)` of a block of raw values."""
         import polars as pl
