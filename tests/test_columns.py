@@ -397,7 +397,7 @@ class TestInferredCrosses:
         assert not Schema.infer(frame, label="label").crosses
         assert not Schema.infer(self.frame(900), label="label").crosses  # too few to tell
 
-    def test_many_combinations_share_slots(self):
+    def test_many_combinations(self):
         rng = np.random.default_rng(0)
         codes = {name: rng.integers(0, 3000, 9000) for name in "ab"}  # 9 million combinations
         codes |= {"c": codes["a"] % 2, "d": codes["b"] % 2}

@@ -4,7 +4,7 @@ from keras_ctr.datasets.cutting import cut
 from keras_ctr.datasets.files import check_fractions
 from keras_ctr.datasets.sources import Source, chosen_schema
 from keras_ctr.features.frames import as_polars
-from keras_ctr.features.infer import infer
+from keras_ctr.features.schema import Schema
 from keras_ctr.features.tokens import labels
 
 
@@ -49,7 +49,7 @@ class Frames(Source):
             schema,
             label,
             group,
-            lambda: infer(train, label=label, group=group, weight=weight),
+            lambda: Schema.infer(train, label=label, group=group, weight=weight),
             weight,
         )
         name = self._schema.label

@@ -20,6 +20,9 @@ NOT_DECAYED = [
 ]
 
 
+LARGE = 100_000  # rows, for `one_call`
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """A training set-up: model sizes, optimizer, regularisation, schedule and stopping rule.
@@ -339,7 +342,7 @@ def one_call(data=None, model=None, rows=30_000):
 
     batch = batch_size_for(rows)
     steps = max(1, rows // batch)
-    large = rows > 100_000
+    large = rows > LARGE
     units = (256, 256, 256) if large else (128, 128)
     return Recipe(
         "one_call",

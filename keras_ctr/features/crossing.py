@@ -11,8 +11,6 @@ PRIOR = 5.0  # rows as expected that each value is given
 PRIOR_OF_PAIR = 1.0
 GAIN = 0.02  # of the log loss, which a pair must take away (0.01 helped less than it hurt)
 CERTAIN = 6.0  # standard errors; there are many pairs
-SLOTS = 2**22  # for the combinations of a pair; more of them share slots
-MIX = 0x9E3779B97F4A7C15  # odd: multiplication by it spreads what shares slots
 
 
 def interactions(codes, y, most):
@@ -90,11 +88,8 @@ class _Half:
         for name in (one, other):
             z = self._raised(z, self.codes[name], self.sizes[name], PRIOR)
         pairs = self.codes[one] * self.sizes[other] + self.codes[other]
-        slots = self.sizes[one] * self.sizes[other]
-        if slots > SLOTS:
-            pairs = (pairs.astype("uint64") * np.uint64(MIX) >> np.uint64(42)).astype("int64")
-            slots = SLOTS
-        return z, self._raised(z, pairs, slots, PRIOR_OF_PAIR)
+        distinct, pairs = np.unique(pairs, return_inverse=True)
+        return z, self._raised(z, pairs, len(distinct), PRIOR_OF_PAIR)
 
     def _raised(self, z, groups, size, prior):
         """Logits, raised in each group by the log of the odds met over the odds expected."""

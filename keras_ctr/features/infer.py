@@ -32,7 +32,6 @@ from keras_ctr.features.tokens import kind_of, labels, spelled
 log = logging.getLogger("keras_ctr")
 
 SEPARATORS = ("|", ";", ",", "^")
-MOST_CROSSES = 1  # on Frappe more of them overfitted, elsewhere there was no second
 FEW = 2  # integers with so few distinct values are names, whatever else they may be
 STANDING_OUT = 256  # quantities with so few distinct values have a field of single values as well
 IDS = re.compile(
@@ -49,18 +48,8 @@ class Guess:
     why: str
 
 
-def infer(
-    df,
-    label,
-    group=None,
-    numeric=(),
-    categorical=(),
-    sequences=None,
-    drop=(),
-    weight=None,
-    crosses=MOST_CROSSES,
-):
-    """Returns a `Schema` guessed from a data frame; see `Schema.infer`."""
+def infer(df, label, group, numeric, categorical, sequences, drop, weight, crosses):
+    """`Schema.infer`, whose arguments these are."""
     frame = as_polars(df)
     sequences = dict(sequences or {})
     given = [label, *numeric, *categorical, *sequences, *drop]

@@ -373,7 +373,8 @@ class Schema:
                 Its length is that of the longest list.
             drop: names of columns to leave out.
             weight: name of the column of sample weights.
-            crosses: largest number of pairs of columns to cross.
+            crosses: largest number of pairs of columns to cross; of more than one, Frappe's
+                overfitted.
 
         Raises:
             ValueError: a name that is no column, no rows, a column of a type that has no place

@@ -7,7 +7,7 @@ import numpy as np
 from keras_ctr.features.columns import UNITS
 from keras_ctr.features.frames import as_polars
 from keras_ctr.features.times import stamps
-from keras_ctr.features.tokens import tokens
+from keras_ctr.features.tokens import token, tokens
 
 
 def feeds(columns, rows):
@@ -90,25 +90,22 @@ def _token(value):
     """The text of one value, as the encoder has it; empty where it is missing."""
     import polars as pl
 
-    if isinstance(value, str):
-        if not value.isascii() and not is_utf8(value):
-            raise ValueError("half of a surrogate pair")
-        return value
-    if value is None or value != value:
-        return ""
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, float) and 1e-3 <= abs(value) < 1e15:  # where all write it alike
-        return str(int(value)) if value.is_integer() else repr(float(value))
-    if _is_column(value) or isinstance(value, dict | bytes):
-        raise TypeError
-    return tokens(pl.Series([value]), "")[0]
+    if isinstance(value, str) and not is_utf8(value):
+        raise ValueError("half of a surrogate pair")
+    if isinstance(value, np.generic):
+        value = value.item()
+    try:
+        return token(value) or ""
+    except TypeError:
+        if _is_column(value) or isinstance(value, dict | bytes):
+            raise
+    return "" if value != value else tokens(pl.Series([value]), "")[0]
 
 
 def is_utf8(text):
     """Whether text can be written as UTF-8: half of a surrogate pair, as JSON can hold, cannot."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -354,7 +354,7 @@ def _tensors(columns, given, most_rows):
                 422, f"{name!r} must be of shape [rows, {width}], and hold as many values."
             )
         text = column["dtype"] == "string"
-        fits = all(_is_text(v) if text else _is_number(v) for v in data)
+        fits = all(isinstance(v, str) and is_utf8(v) if text else _is_number(v) for v in data)
         if tensor.get("datatype") != kind or not fits:
             raise Refused(422, f"{name!r} must be of datatype {kind}, and hold {column['holds']}.")
         dtype = object if text else column["dtype"]
@@ -380,11 +380,6 @@ def _flat(data, depth):
             yield from _flat(value, depth - 1)
         else:
             yield value
-
-
-def _is_text(value):
-    """Whether a value is text that can be written as UTF-8; half of a surrogate pair cannot."""
-    return isinstance(value, str) and (value.isascii() or is_utf8(value))
 
 
 def _is_number(value):

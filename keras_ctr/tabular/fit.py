@@ -10,7 +10,7 @@ import numpy as np
 from keras_ctr import datasets, zoo
 from keras_ctr._checks import require_not_negative, require_positive
 from keras_ctr._config import arguments
-from keras_ctr.experiments.recipes import Recipe, one_call
+from keras_ctr.experiments.recipes import LARGE, Recipe, one_call
 from keras_ctr.features.frames import as_polars
 from keras_ctr.features.schema import Schema
 from keras_ctr.features.tokens import labels
@@ -18,7 +18,6 @@ from keras_ctr.tabular.deadline import Deadline
 
 log = logging.getLogger("keras_ctr")
 
-LARGE = 100_000  # rows
 SMALL = 200  # rows, of which none are spared for validation
 STEPS_UNWATCHED = 1500  # where no validation says when to stop
 ROOM = 1.2  # a further setting may take so many times as long as the slowest before
