@@ -11,6 +11,7 @@ import onnxruntime
 import polars as pl
 import pytest
 from exchange import SMALL
+from keras import ops
 from test_columns import EVERY, every_frame
 from typer.testing import CliRunner
 
@@ -108,11 +109,50 @@ def test_nothing_but_onnx_runtime_is_needed(train, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), expected, atol=1e-5)
 
 
-def compared(schema, frame, rows):
-    """A model of any schema, on its own and exported."""
-    train = datasets.from_pandas(frame, schema, valid=0, test=0)[0]
-    model = weighted("dnn", train)
-    return model, train
+FUNCTIONS = {  # of `(B, 3, 4)`, for what no model of the zoo calls
+    "moveaxis": lambda x: ops.moveaxis(x, [1, 2], [2, 1]) * np.arange(12.0).reshape(4, 3),
+    "moveaxis back": lambda x: ops.moveaxis(ops.moveaxis(x, 1, -1), -1, 1),
+    "flip": lambda x: ops.flip(x, axis=1) * np.arange(12.0).reshape(3, 4),
+    "tile": lambda x: ops.tile(x, (1, 2, 1))[:, 1:4],
+    "unstack": lambda x: ops.stack(ops.unstack(x, axis=2)[::-1], axis=2) * np.arange(4.0),
+    "ones and zeros": lambda x: x * ops.ones_like(x) + ops.zeros_like(x),
+    "any and all": lambda x: x * ops.cast(
+        ops.any(x > 1, axis=1, keepdims=True) | ops.all(x < 1, axis=(1, 2))[:, None, None],
+        "float32",
+    ),
+    "deviation": lambda x: x - ops.std(x, axis=(1, 2), keepdims=True) + ops.var(x),
+    "take along": lambda x: x * ops.take_along_axis(x, ops.argsort(x, axis=2), axis=2),
+    "take along, broadcast": lambda x: ops.take_along_axis(
+        x, ops.argsort(x[:, :1], axis=2), axis=2
+    ),
+    "clip": lambda x: ops.clip(x, -0.5, 0.5),
+    "squeeze": lambda x: ops.squeeze(x[:, :, None], axis=2),
+    "logaddexp": lambda x: 0.1 * (ops.logaddexp(x, -x) - ops.log1p(ops.abs(x)) + ops.expm1(x)),
+    "steps": lambda x: x[:, ::2, 1:] * x[..., -1:][:, :2],
+}  # fmt: skip
+
+
+class Probe(zoo.CTRModel):
+    """Applies a function to three copies of four numbers."""
+
+    def __init__(self, name, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.function = FUNCTIONS[name]
+
+    def call(self, batch, training=None):
+        x = batch["values"][:, None] * np.array([[0.5], [1.0], [-2.0]], "float32")
+        return ops.sigmoid(ops.sum(self.function(x), axis=(1, 2))[:, None])
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_that_no_model_calls(name, rng, tmp_path):
+    model = Probe(name).adapt(Schema([Numeric(column) for column in "abcd"]))
+    batch = {"values": rng.normal(size=(20, 4)).astype("float32")}
+    expected = model.predict(batch, batch_size=20, verbose=0)
+    found = Artefact(model.export(tmp_path / "model.onnx")).run(batch)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.std() > 1e-3
 
 
 @pytest.mark.once

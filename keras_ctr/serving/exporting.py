@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_ctr._checks import require_choice
 from keras_ctr._version import __version__
-from keras_ctr.features.columns import Vector
+from keras_ctr.features.frames import as_polars
 from keras_ctr.serving._onnx.columns import inputs_of
 from keras_ctr.serving._onnx.graph import OPSET
 from keras_ctr.serving._onnx.model import onnx_model
@@ -73,30 +73,8 @@ def export(model, path, format=None, quantize=None, examples=None, metrics=None)
             raise ValueError(f"`path` must end in '.onnx'. Received: path={str(path)!r}")
         return _write(model, path, quantize, examples, metrics)
     file = _write(model, path / "1" / "model.onnx", quantize, examples, metrics)
-    (path / "config.pbtxt").write_text(_triton(path.name, columns_of(model)), encoding="utf-8")
+    (path / "config.pbtxt").write_text(_triton(path.name, inputs_of(model)), encoding="utf-8")
     return file
-
-
-def columns_of(model):
-    """Returns what an exported model takes, as dicts: `name`, `dtype`, `width`, `holds`, …"""
-    if model.encoder is None:
-        shapes = model.schema.shapes().items()
-        return [
-            {"name": key, "dtype": dtype, "width": width, "holds": f"packed {key}"}
-            for key, ((width,), dtype) in shapes
-        ]
-    found = []
-    for column in inputs_of(model.encoder):
-        each = {"name": column.name, "dtype": column.dtype, "width": column.width}
-        feature = next(
-            f for f in model.encoder.schema if column.name in (f.name, getattr(f, "weights", None))
-        )
-        further = {key: getattr(feature, key, None) for key in ("separator", "unit")}
-        further = {key: value for key, value in further.items() if value is not None}
-        if isinstance(feature, Vector):
-            each["width"] = feature.width
-        found.append(each | {"holds": column.holds} | further)
-    return found
 
 
 def _write(model, path, quantize, examples, metrics):
@@ -135,7 +113,7 @@ def _card(model, quantize, metrics):
         },
         "parameters": model.count_params(),
         "schema": model.schema.to_dict(),
-        "inputs": columns_of(model),
+        "inputs": inputs_of(model),
         "output": OUTPUT,
         "opset": OPSET,
         "quantize": quantize,
@@ -168,11 +146,9 @@ def _examples(model, rows):
         return {"rows": rows, "probabilities": np.ravel(found).tolist()}
     if rows is None:
         rows = made_rows(model.encoder)
-    elif hasattr(rows, "to_dicts"):
-        rows = rows.to_dicts()
-    elif hasattr(rows, "to_dict"):
-        rows = rows.to_dict("records")
-    names = [column["name"] for column in columns_of(model)]
+    elif not isinstance(rows, list):
+        rows = as_polars(rows).to_dicts()
+    names = [column["name"] for column in inputs_of(model)]
     rows = [{name: _json(row[name]) for name in names} for row in rows]
     found = model.predict(rows, verbose=0)
     return {"rows": rows, "probabilities": np.ravel(found).tolist()}

@@ -4,7 +4,6 @@ Raw columns are tensors `(N, 1)`: text as it stands in a file, numbers as float6
 missing one; lists are one text each, joined by the column's separator. `Vector`s are `(N, width)`.
 """
 
-import dataclasses
 import re
 
 import numpy as np
@@ -14,57 +13,55 @@ from keras_ctr.features.columns import (
     JOINED_BY,
     PADDING,
     UNSEEN,
+    Bag,
     Cross,
+    Numeric,
+    Sequence,
+    Time,
+    Vector,
 )
 from keras_ctr.features.learners import Hashes, Ids, Quantiles
-from keras_ctr.features.tokens import plain_value
+from keras_ctr.features.tokens import TRUTH, WHOLE, plain_value
 from keras_ctr.features.vocabulary import Vocabulary
 from keras_ctr.serving._onnx.moments import Moments
 
 FEW = 64  # bounds that are compared at once
 MANY = 200_000  # tokens, of which one further spelling must do
-WHOLE = r"-?[0-9]+\.0+"  # what pandas makes of an integer beside a gap
 
 
-@dataclasses.dataclass(frozen=True)
-class Input:
-    """A raw column as the graph takes it.
+def inputs_of(model):
+    """Returns the tensors that a graph takes, dicts as in a card, in the order of the schema.
 
-    Attributes:
-        name: of the column.
-        dtype: `"string"` or `"float64"`.
-        width: numbers per row.
-        holds: what it is, for people.
+    `name`; `dtype`; `width`, numbers per row; `holds`, what it is, for people; `separator` of
+    lists; `unit` of moments. With an encoder they are the raw columns, without the packed arrays.
     """
-
-    name: str
-    dtype: str
-    width: int
-    holds: str
-
-
-def inputs_of(encoder):
-    """Returns the `Input`s of an encoder's raw columns, in the order of the schema."""
+    if model.encoder is None:
+        shapes = model.schema.shapes().items()
+        return [_input(key, f"packed {key}", dtype, width) for key, ((width,), dtype) in shapes]
     found = []
-    for feature in encoder.schema:
-        kind = type(feature).__name__
-        if isinstance(feature, Cross):
-            continue
-        if kind in ("Bag", "Sequence"):
-            holds = f"values joined by {feature.separator!r}"
-            found.append(Input(feature.name, "string", 1, holds))
+    for feature in model.encoder.schema:
+        name = feature.name
+        if isinstance(feature, Bag | Sequence):
+            joined = f"joined by {feature.separator!r}"
+            found.append(_input(name, f"values {joined}", separator=feature.separator))
             if getattr(feature, "weights", None) is not None:
-                holds = f"numbers joined by {feature.separator!r}"
-                found.append(Input(feature.weights, "string", 1, holds))
-        elif kind == "Vector":
-            found.append(Input(feature.name, "float64", feature.width, "numbers"))
-        elif kind == "Time":
-            found.append(Input(feature.name, "float64", 1, f"moments in {feature.unit} since 1970"))
-        elif kind == "Numeric" or feature.buckets is not None:
-            found.append(Input(feature.name, "float64", 1, "numbers"))
-        else:
-            found.append(Input(feature.name, "string", 1, "text"))
+                separator = feature.separator
+                found.append(_input(feature.weights, f"numbers {joined}", separator=separator))
+        elif isinstance(feature, Vector):
+            separator = feature.separator
+            found.append(_input(name, "numbers", "float64", feature.width, separator=separator))
+        elif isinstance(feature, Time):
+            holds = f"moments in {feature.unit} since 1970"
+            found.append(_input(name, holds, "float64", unit=feature.unit))
+        elif isinstance(feature, Numeric) or feature.buckets is not None:
+            found.append(_input(name, "numbers", "float64"))
+        elif not isinstance(feature, Cross):
+            found.append(_input(name, "text"))
     return found
+
+
+def _input(name, holds, dtype="string", width=1, **further):
+    return {"name": name, "dtype": dtype, "width": width, "holds": holds} | further
 
 
 def write_columns(graph, encoder):
@@ -82,9 +79,8 @@ class _Columns(Moments):
         self.encoder = encoder
         self.schema = encoder.schema
         self.derived = {}  # name of a column made of others -> tensor
-        self.texts = {}  # name of a categorical -> its texts, without "14.0"
         self.zero = graph.constant(0.0, "float64")
-        self.empty = graph.constant(np.asarray("", object))
+        self.empty = self._word("")
         for feature in self.schema.times:
             self._add_parts(feature)
         for feature in self.schema.numerics:
@@ -128,6 +124,14 @@ class _Columns(Moments):
     def _where(self, condition, name, otherwise, dtype):
         return self.add("Where", [condition, name, self.number(otherwise, dtype)])
 
+    def _word(self, text):
+        return self.graph.constant(np.asarray(text, object))
+
+    def _replaced(self, texts, old, new):
+        """Texts with another one in the place of `old`."""
+        same = self.add("Equal", [texts, self._word(old)])
+        return self.add("Where", [same, self._word(new), texts])
+
     def _column(self, name):
         return self.derived.get(name, name)
 
@@ -164,15 +168,12 @@ class _Columns(Moments):
         parts, _ = self.add("StringSplit", [texts], outputs=2, delimiter=".", maxsplit=1)
         first = self.add("Gather", [parts, self.number(0, "int64")], axis=-1)
         texts = self.add("Where", [whole, first, texts])
-        for word in ("True", "False"):
-            same = self.add("Equal", [texts, self.graph.constant(np.asarray(word, object))])
-            lower = self.graph.constant(np.asarray(word.lower(), object))
-            texts = self.add("Where", [same, lower, texts])
+        for word, plain in TRUTH.items():
+            texts = self._replaced(texts, word, plain)
         return texts
 
     def _looked_up(self, learner, texts, fill=None):
-        tokens = learner.tokens
-        ids = dict(zip(tokens, range(FIRST_TOKEN, FIRST_TOKEN + len(tokens)), strict=True))
+        ids = learner.by_token
         missing = PADDING if fill is None else ids.get(fill, UNSEEN)
         keys = {**_spellings(ids), **ids, "": missing}
         return self.graph.cast(
@@ -189,8 +190,7 @@ class _Columns(Moments):
 
     def _hashed(self, learner, texts, fill):
         if fill is not None:
-            given = self.graph.constant(np.asarray(plain_value(fill), object))
-            texts = self.add("Where", [self.add("Equal", [texts, self.empty]), given, texts])
+            texts = self._replaced(texts, "", plain_value(fill))
         found = self.add("MurmurHash3", [texts], domain="com.microsoft", positive=1, seed=0)
         found = self.graph.cast(found, "int64")
         slots = self.number(learner.feature.hash_size, "int64")
@@ -211,37 +211,31 @@ class _Columns(Moments):
             if texts is None:
                 texts = text
             else:
-                joint = self.graph.constant(np.asarray(JOINED_BY, object))
-                texts = self.add("StringConcat", [self.add("StringConcat", [texts, joint]), text])
+                texts = self.add("StringConcat", [texts, self._word(JOINED_BY)])
+                texts = self.add("StringConcat", [texts, text])
         return self.add("Where", [missing, self.empty, texts])
 
     def _text_of(self, feature):
         """The texts `(N, 1)` of a categorical, as `features.tokens.texts_of` has them."""
-        name = feature.name
+        name, learner = feature.name, self._learner(feature.name)
         if name in self.derived or feature.buckets == "log2":
-            if isinstance(self._learner(name), Vocabulary) and feature.buckets is None:
+            if isinstance(learner, Vocabulary) and feature.buckets is None:
                 raise NotImplementedError(f"A cross of single values of a quantity: {name!r}")
             x = self._filled(self._column(name), feature.fill)
             x = self._log2(x) if feature.buckets == "log2" else x
             missing = self.add("IsNaN", [x])
             whole = self.graph.cast(self.add("Where", [missing, self.zero, x]), "int64")
             return self.add("Where", [missing, self.empty, self.graph.cast(whole, "string")])
-        text = self._plain(feature.name)
+        text = self._plain(name)
         if feature.fill is not None:
-            given = self.graph.constant(np.asarray(plain_value(feature.fill), object))
-            text = self.add("Where", [self.add("Equal", [text, self.empty]), given, text])
-        if isinstance(self._learner(name), Ids):
-            nothing = self.graph.constant(np.asarray(str(PADDING), object))
-            text = self.add("Where", [self.add("Equal", [text, nothing]), self.empty, text])
-        return text
+            text = self._replaced(text, "", plain_value(feature.fill))
+        return self._replaced(text, str(PADDING), "") if isinstance(learner, Ids) else text
 
     # Names made of numbers
 
     def _spelled(self, texts):
         """The float64 numbers that texts spell, NaN where empty."""
-        empty = self.add("Equal", [texts, self.empty])
-        nothing = self.graph.constant(np.asarray("NaN", object))
-        return self.graph.cast(self.add("Where", [empty, nothing, texts]), "float64")
+        return self.graph.cast(self._replaced(texts, "", "NaN"), "float64")
 
     def _filled(self, x, fill):
         if fill is None:
@@ -267,9 +261,8 @@ class _Columns(Moments):
         missing = self.add("IsNaN", [x])
         if isinstance(learner, Ids):
             return self._checked(self.add("Where", [missing, self.zero, x]), learner.size)
-        keys = [_number(token) for token in learner.tokens]
-        ids = list(range(FIRST_TOKEN, FIRST_TOKEN + len(keys)))
-        found = self._numbers_looked_up(x, keys, ids)
+        ids = {_number(token): at for token, at in learner.by_token.items()}
+        found = self._numbers_looked_up(x, ids)
         found = self.add("Where", [missing, self.number(PADDING, "int64"), found])
         return self.graph.cast(found, "int32")
 
@@ -280,18 +273,16 @@ class _Columns(Moments):
         fits = self.add("And", [fits, self.add("Equal", [x, self.add("Floor", [x])])])
         return self.graph.cast(self._where(fits, x, UNSEEN, "float64"), "int32")
 
-    def _numbers_looked_up(self, x, keys, ids):
+    def _numbers_looked_up(self, x, ids):
         """Ids of float64 keys by binary search; `UNSEEN` for others."""
-        if not keys:
+        if not ids:
             return self.add("Where", [self.add("IsNaN", [x]), *[self.number(UNSEEN, "int64")] * 2])
-        order = np.argsort(keys)
-        keys, ids = np.asarray(keys, "float64")[order], np.asarray(ids, "int64")[order]
-        at = self.add("Sub", [self._below(x, keys), self.number(1, "int64")])
+        keys = sorted(ids)
+        at = self.add("Sub", [self._below(x, np.array(keys)), self.number(1, "int64")])
         at = self.add("Max", [at, self.number(0, "int64")])
-        nearest = self.add("Gather", [self.number(keys), at], axis=0)
-        same = self.add("Equal", [nearest, x])
-        found = self.add("Gather", [self.graph.constant(ids), at], axis=0)
-        return self._where(same, found, UNSEEN, "int64")
+        same = self.add("Equal", [self.add("Gather", [self.number(keys), at], axis=0), x])
+        ids = self.number([ids[key] for key in keys], "int64")
+        return self._where(same, self.add("Gather", [ids, at], axis=0), UNSEEN, "int64")
 
     def _below(self, x, bounds):
         """How many of the ascending `bounds` are not above `x`: int64 of its shape."""

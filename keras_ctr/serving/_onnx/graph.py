@@ -66,8 +66,8 @@ class Graph:
         array = np.asarray(value)
         if dtype is not None:
             array = array.astype(dtype)
-        small = array.size <= 4096 and array.dtype != object
-        key = (array.dtype.str, array.shape, array.tobytes()) if small else None
+        values = tuple(array.reshape(-1)) if array.dtype == object else array.tobytes()
+        key = (array.dtype.str, array.shape, values) if array.size <= 4096 else None
         if key in self._constants:
             return self._constants[key]
         name = self.name(stem)

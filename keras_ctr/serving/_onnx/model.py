@@ -3,8 +3,7 @@
 from keras_ctr.serving._onnx.columns import inputs_of, write_columns
 from keras_ctr.serving._onnx.graph import IR_VERSION, OPSET, OPSET_ML, Graph, element_type
 from keras_ctr.serving._onnx.network import write_network
-
-OUTPUT = "probability"
+from keras_ctr.serving.artefact import OUTPUT
 
 
 def onnx_model(model, quantize=None, name="keras_ctr"):
@@ -18,12 +17,8 @@ def onnx_model(model, quantize=None, name="keras_ctr"):
     """
     from onnx import helper
 
-    if model.encoder is None:
-        shapes = model.schema.shapes().items()
-        inputs = [(key, dtype, width) for key, ((width,), dtype) in shapes]
-    else:
-        inputs = [(c.name, c.dtype, c.width) for c in inputs_of(model.encoder)]
-    names = [name for name, _, _ in inputs]
+    columns = inputs_of(model)
+    names = [column["name"] for column in columns]
     if OUTPUT in names:
         raise ValueError(
             f"No column may be called {OUTPUT!r}, as what is exported calls its output: rename it."
@@ -38,7 +33,7 @@ def onnx_model(model, quantize=None, name="keras_ctr"):
     used = {name for node in graph.nodes for name in node.input}
     weights = [each for each in graph.initializers if each.name in used]
     outputs = [_tensor(OUTPUT, "float32", 1)]
-    inputs = [_tensor(*each) for each in inputs]
+    inputs = [_tensor(c["name"], c["dtype"], c["width"]) for c in columns]
     made = helper.make_graph(graph.nodes, name, inputs, outputs, initializer=weights)
     domains = {node.domain for node in graph.nodes}
     versions = {"": OPSET, "ai.onnx.ml": OPSET_ML, "com.microsoft": 1}

@@ -12,12 +12,9 @@ class Movement:
         return self.graph.add("Reshape", [self.value(x), self._target(out)])
 
     def _expanddims(self, operation, x, out):
-        axis = operation.axis
-        axes = self.graph.shape([axis] if isinstance(axis, int) else list(axis))
-        return self.graph.add("Unsqueeze", [self.value(x), axes])
+        return self.graph.add("Unsqueeze", [self.value(x), self._axes(x, operation)])
 
-    def _squeeze(self, operation, x, out):
-        return self.graph.add("Reshape", [self.value(x), self._target(out)])
+    _squeeze = _reshape
 
     def _transpose(self, operation, x, out):
         axes = operation.axes or range(len(x.shape))[::-1]
@@ -30,13 +27,14 @@ class Movement:
         return self.graph.add("Transpose", [self.value(x)], perm=axes)
 
     def _moveaxis(self, operation, x, out):
-        axes = list(np.moveaxis(np.empty([1] * len(x.shape)), 0, 0).shape)
-        order = np.arange(len(axes))
-        sources, targets = (np.atleast_1d(a) for a in (operation.source, operation.destination))
-        rest = [at for at in order if at not in [s % len(axes) for s in sources]]
-        for target, source in sorted(zip(targets % len(axes), sources % len(axes), strict=True)):
-            rest.insert(target, source)
-        return self.graph.add("Transpose", [self.value(x)], perm=[int(at) for at in rest])
+        rank = len(x.shape)
+        sources, targets = (
+            np.atleast_1d(a) % rank for a in (operation.source, operation.destination)
+        )
+        order = [at for at in range(rank) if at not in sources]
+        for target, source in sorted(zip(targets, sources, strict=True)):
+            order.insert(target, int(source))
+        return self.graph.add("Transpose", [self.value(x)], perm=order)
 
     def _concatenate(self, operation, xs, out):
         names = [self.value(x, out.dtype) for x in xs]
@@ -49,10 +47,9 @@ class Movement:
 
     def _split(self, operation, x, out):
         sizes = self.graph.shape([part.shape[operation.axis] for part in out])
-        found = self.graph.add(
+        return self.graph.add(
             "Split", [self.value(x), sizes], outputs=len(out), axis=operation.axis
         )
-        return [found] if len(out) == 1 else found
 
     def _unstack(self, operation, x, out):
         found = []
@@ -66,10 +63,10 @@ class Movement:
         return self.graph.add("Expand", [self.value(x), self.graph.shape(shape)])
 
     def _oneslike(self, operation, x, dtype=None, out=None, **kwargs):
-        return self._filled_like(x, 1.0, out.dtype)
+        return self._fulllike(operation, x, 1, out)
 
     def _zeroslike(self, operation, x, dtype=None, out=None, **kwargs):
-        return self._filled_like(x, 0.0, out.dtype)
+        return self._fulllike(operation, x, 0, out)
 
     def _fulllike(self, operation, x, fill_value, out=None, **kwargs):
         shape = self.graph.add("Shape", [self.value(x)])
@@ -118,12 +115,8 @@ class Movement:
 
     def _takealongaxis(self, operation, x, indices, out):
         axis, name = operation.axis % len(x.shape), self.value(indices, "int64")
-        shape = [1 if s is None or at == axis else s for at, s in enumerate(x.shape)]
-        if any(
-            size != other
-            for at, (size, other) in enumerate(zip(x.shape, out.shape, strict=True))
-            if at != axis
-        ) or tuple(indices.shape) != tuple(out.shape):
+        if tuple(indices.shape) != tuple(out.shape):
+            shape = [1 if s is None or at == axis else s for at, s in enumerate(x.shape)]
             name = self.graph.add("Expand", [name, self.graph.shape(shape)])
         return self.graph.add("GatherElements", [self.value(x), name], axis=axis)
 

@@ -1,11 +1,10 @@
 """A trained network as nodes of a graph: from packed arrays to probabilities."""
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_ctr.measure.walk import Visitor, walk
-from keras_ctr.serving._onnx.operations import Operations
+from keras_ctr.serving._onnx.operations import Operations, as_numpy
 
 LEVELS = 127  # of int8, on either side of zero
 
@@ -23,13 +22,10 @@ def write_network(graph, model, arrays, quantize=None):
     Returns:
         The name of the probabilities.
     """
-    writer = _Writer(graph, arrays, quantize, _tables(model))
+    tables = [layer.table for layer in model.embeddings if hasattr(layer, "table")]
+    writer = _Writer(graph, arrays, quantize, tables if quantize else [])
     _, output = walk(model, writer, None)
     return writer.operations.value(output, "float32")
-
-
-def _tables(model):
-    return {id(layer.table) for layer in model.embeddings if hasattr(layer, "table")}
 
 
 class _Writer(Visitor):
@@ -37,7 +33,7 @@ class _Writer(Visitor):
         self.graph = graph
         self.arrays = arrays
         self.quantize = quantize
-        self.quantized = tables if quantize else set()
+        self.quantized = set(map(id, tables))
         self.operations = Operations(graph)
 
     def start(self, batch):
@@ -45,7 +41,7 @@ class _Writer(Visitor):
             self.operations.bind(tensor, self.arrays[key])
 
     def weight(self, tensor, variable):
-        values = ops.convert_to_numpy(ops.cast(variable.value, _plain(variable.dtype)))
+        values = as_numpy(variable)
         if id(variable) in self.quantized:
             name = self.graph.name("table")
             self.operations.tables[name] = self._quantized(values)
@@ -80,8 +76,3 @@ class _Writer(Visitor):
             return add("Mul", [found, add("Gather", [scales, ids], axis=0)])
 
         return rows
-
-
-def _plain(dtype):
-    """Half precisions are written as float32."""
-    return "float32" if dtype in ("bfloat16", "float16") else keras.backend.standardize_dtype(dtype)

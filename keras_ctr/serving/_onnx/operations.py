@@ -3,7 +3,6 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_ctr.serving._onnx.activations import Activations
@@ -53,6 +52,19 @@ REDUCTIONS = {
 ALIASES = ("ConvertToTensor", "Copy", "StopGradient")
 
 
+def as_numpy(x):
+    """Returns the values of a tensor or weight, half precisions as float32."""
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return ops.convert_to_numpy(ops.cast(x, WIDENED.get(dtype, dtype)))
+
+
+def axes_of(axis, rank=0):
+    """Returns the axes of a function as a list; all of them for `None`."""
+    if axis is None:
+        return list(range(rank))
+    return [axis] if isinstance(axis, int) else list(axis)
+
+
 class Operations(Activations, Movement):
     """Writes functions of `keras.ops` as nodes of a graph.
 
@@ -80,7 +92,7 @@ class Operations(Activations, Movement):
         kind = type(operation).__name__
         out = outputs if isinstance(outputs, keras.KerasTensor) else None
         if kind in UNARY:
-            dtype = "bool" if kind in ("LogicalNot",) else self._float_of(args[0], out)
+            dtype = "bool" if kind == "LogicalNot" else self._float_of(args[0], out)
             found = self.graph.add(UNARY[kind], [self.value(args[0], dtype)])
         elif kind in BINARY:
             found = self.graph.add(BINARY[kind], [self.value(x, out.dtype) for x in args[:2]])
@@ -108,9 +120,7 @@ class Operations(Activations, Movement):
             name, own = self.names[id(x)], WIDENED.get(x.dtype, x.dtype)
             return name if dtype in (None, own) else self.graph.cast(name, dtype)
         if isinstance(x, keras.Variable) or ops.is_tensor(x):
-            if keras.backend.standardize_dtype(x.dtype) == "bfloat16":
-                x = ops.cast(x, "float32")
-            x = ops.convert_to_numpy(x)
+            x = as_numpy(x)
         if dtype is None and isinstance(x, float):
             dtype = "float32"
         return self.graph.constant(x, dtype)
@@ -130,12 +140,11 @@ class Operations(Activations, Movement):
         return self.graph.add(kind, [self.value(v, common) for v in (x, y)])
 
     def _reduced(self, kind, name, x, operation):
-        axes = operation.axis
-        if axes is None:
-            axes = range(len(x.shape))
-        axes = [axes] if isinstance(axes, int) else list(axes)
         keep = int(bool(operation.keepdims))
-        return self.graph.add(kind, [name, self.graph.shape(axes)], keepdims=keep)
+        return self.graph.add(kind, [name, self._axes(x, operation)], keepdims=keep)
+
+    def _axes(self, x, operation):
+        return self.graph.shape(axes_of(operation.axis, len(x.shape)))
 
     def _target(self, out):
         """The shape of an output for `Reshape`: -1 for the number of rows."""
@@ -143,11 +152,6 @@ class Operations(Activations, Movement):
         if len(unknown) > 1:
             raise NotImplementedError(f"Only the number of rows may be open: {out.shape}")
         return self.graph.shape([-1 if size is None else size for size in out.shape])
-
-    def _filled_like(self, x, value, dtype):
-        shape = self.graph.add("Shape", [self.value(x)])
-        one = self.graph.constant(np.asarray(value, "float32"))
-        return self.graph.cast(self.graph.add("Expand", [one, shape]), dtype)
 
     # Functions
 
@@ -191,24 +195,18 @@ class Operations(Activations, Movement):
         return add("Where", [add("Equal", [x, zero]), upright, angle])
 
     def _any(self, operation, x, out):
-        x = self._reduced("ReduceMax", self.value(self._bool(x), None), x, operation)
-        return self.graph.cast(x, "bool")
+        return self._of_truths("ReduceMax", operation, x)
 
     def _all(self, operation, x, out):
-        x = self._reduced("ReduceMin", self.value(self._bool(x), None), x, operation)
-        return self.graph.cast(x, "bool")
+        return self._of_truths("ReduceMin", operation, x)
 
-    def _bool(self, x):
-        """A symbolic stand-in: the tensor as 0 and 1, int32."""
-        tensor = keras.KerasTensor(x.shape, "int32")
-        self.bind(tensor, self.graph.cast(self.value(x, "bool"), "int32"))
-        return tensor
+    def _of_truths(self, kind, operation, x):
+        numbers = self.graph.cast(self.value(x, "bool"), "int32")
+        return self.graph.cast(self._reduced(kind, numbers, x, operation), "bool")
 
     def _var(self, operation, x, out):
         name = self.value(x, out.dtype)
-        axes = operation.axis if operation.axis is not None else list(range(len(x.shape)))
-        axes = [axes] if isinstance(axes, int) else list(axes)
-        mean = self.graph.add("ReduceMean", [name, self.graph.shape(axes)], keepdims=1)
+        mean = self.graph.add("ReduceMean", [name, self._axes(x, operation)], keepdims=1)
         apart = self.graph.add("Sub", [name, mean])
         return self._reduced("ReduceMean", self.graph.add("Mul", [apart, apart]), x, operation)
 
@@ -217,8 +215,7 @@ class Operations(Activations, Movement):
 
     def _logsumexp(self, operation, x, out):
         name = self.value(x, out.dtype)
-        axes = operation.axis if operation.axis is not None else list(range(len(x.shape)))
-        axes = self.graph.shape([axes] if isinstance(axes, int) else list(axes))
+        axes = self._axes(x, operation)
         top = self.graph.add("ReduceMax", [name, axes], keepdims=1)
         parts = self.graph.add("Exp", [self.graph.add("Sub", [name, top])])
         total = self.graph.add("Log", [self.graph.add("ReduceSum", [parts, axes], keepdims=1)])
@@ -226,8 +223,7 @@ class Operations(Activations, Movement):
         return found if operation.keepdims else self.graph.add("Squeeze", [found, axes])
 
     def _softmax(self, operation, x, out):
-        axis = operation.axis
-        axis = axis if isinstance(axis, int) else axis[0]
+        [axis] = axes_of(operation.axis)
         return self.graph.add("Softmax", [self.value(x, out.dtype)], axis=axis)
 
     def _matmul(self, operation, x1, x2, out):
@@ -241,8 +237,7 @@ class Operations(Activations, Movement):
 
     def _layernorm(self, operation, x, gamma=None, beta=None, out=None):
         """By hand, in float32, over any axes."""
-        axes = operation.axis
-        axes = self.graph.shape([axes] if isinstance(axes, int) else list(axes))
+        axes = self._axes(x, operation)
         name = self.value(x, out.dtype)
         if not operation.rms_scaling:
             mean = self.graph.add("ReduceMean", [name, axes], keepdims=1)
@@ -250,8 +245,7 @@ class Operations(Activations, Movement):
         return self._scaled(name, axes, operation.epsilon, gamma, beta, out)
 
     def _rmsnorm(self, operation, x, scale=None, out=None):
-        axes = operation.axis
-        axes = self.graph.shape([axes] if isinstance(axes, int) else list(axes))
+        axes = self._axes(x, operation)
         return self._scaled(self.value(x, out.dtype), axes, operation.epsilon, scale, None, out)
 
     def _scaled(self, name, axes, epsilon, scale, offset, out):
