@@ -214,12 +214,16 @@ def check_model(name, schema=None, **config):
     _require(
         loaded.dtype_policy.name == "mixed_bfloat16", f"{name}: the dtype policy was not saved"
     )
-    np.testing.assert_array_equal(_called(loaded, batch), _called(half, batch))
+    np.testing.assert_array_equal(probabilities(loaded, batch), probabilities(half, batch))
     return model.count_params()
 
 
-def _called(model, batch):
-    """The probabilities of a model, without the loop of `predict` where tracing it takes long."""
+def probabilities(model, batch):
+    """Returns what a model gives a dict of packed arrays, by the way that compiles least.
+
+    On JAX that is `predict`: op by op, every shape would be compiled by itself. Elsewhere it is the
+    model's call, since to trace `predict` takes longer.
+    """
     if keras.backend.backend() == "jax":
         return model.predict(batch, verbose=0)
     tensors = {key: ops.convert_to_tensor(array) for key, array in batch.items()}

@@ -9,7 +9,6 @@ import sys
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_ctr import flops, layers, testing, zoo
 
@@ -70,16 +69,6 @@ def sizes(name):
 SMALL = {name: sizes(name) for name in zoo.names()}
 
 
-def probabilities(model, batch):
-    """Returns what a model gives a batch of arrays, by the way that takes least to compile."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return np.asarray(jax.jit(model)(batch))  # op by op, every shape would be compiled
-    tensors = {key: ops.convert_to_tensor(array) for key, array in batch.items()}
-    return ops.convert_to_numpy(model(tensors))
-
-
 def save_all(folder):
     """Writes of each model `.keras`, `.weights.h5`, predictions `.npy`, a table of `.flops`."""
     schema = testing.example_schema()
@@ -91,7 +80,7 @@ def save_all(folder):
             weight.assign(weight + 0.2 * keras.random.normal(weight.shape))
         model.save(pathlib.Path(folder) / f"{name}.keras")
         model.save_weights(pathlib.Path(folder) / f"{name}.weights.h5")
-        np.save(pathlib.Path(folder) / f"{name}.npy", probabilities(model, batch))
+        np.save(pathlib.Path(folder) / f"{name}.npy", testing.probabilities(model, batch))
         (pathlib.Path(folder) / f"{name}.flops").write_text(str(flops(model)))
 
 

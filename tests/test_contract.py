@@ -184,7 +184,7 @@ def test_models_of_version_0_1_load_and_predict_the_same(path):
     }
     model = zoo.load(path)
     expected = np.array(saved["probabilities"][path.stem])[:, None]
-    np.testing.assert_allclose(exchange.probabilities(model, batch), expected, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(testing.probabilities(model, batch), expected, rtol=2e-5, atol=1e-6)
     again = type(model).from_config(model.get_config())
     assert again.get_config() == model.get_config()
 

@@ -60,8 +60,12 @@ def serve(
     max_bytes: Annotated[int, typer.Option(help="Of one request.")] = 8 * 2**20,
 ):
     """Serves an exported model over HTTP; takes over a newer file of that name. No backend."""
-    found = keras_ctr.serving.Artefact(artefact)
-    print(f"{found.card['name']} on http://{host}:{port}", flush=True)
     keras_ctr.serving.serve(
-        artefact, host, port, threads=threads, most_rows=max_rows, most_bytes=max_bytes
+        artefact,
+        host,
+        port,
+        report=lambda line: print(line, flush=True),
+        threads=threads,
+        most_rows=max_rows,
+        most_bytes=max_bytes,
     )

@@ -1,6 +1,7 @@
 """`Batcher`: requests that arrive together are run together."""
 
 import asyncio
+import collections
 import concurrent.futures
 
 import numpy as np
@@ -25,7 +26,7 @@ class Batcher:
         self.most_waiting = most_waiting
         self.observe = observe
         self.waiting = 0  # rows
-        self._queue = []
+        self._queue = collections.deque()
         self._worker = None
         self._pool = concurrent.futures.ThreadPoolExecutor(1, "keras_ctr")
 
@@ -50,25 +51,25 @@ class Batcher:
 
     async def _work(self):
         while self._queue:
-            taken = [self._queue.pop(0)]
+            taken = [self._queue.popleft()]
             total = taken[0][1]
             while self._queue and total + self._queue[0][1] <= self.most_rows:
                 total += self._queue[0][1]
-                taken.append(self._queue.pop(0))
+                taken.append(self._queue.popleft())
             self.observe(total)
-            try:
-                await self._answer(taken)
-            except Exception:  # one of them is at fault: each by itself
-                for each in taken:
-                    try:
-                        await self._answer([each])
-                    except Exception as error:
-                        if not each[2].done():
-                            each[2].set_exception(error)
+            await self._answer(taken)
 
     async def _answer(self, taken):
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._pool, self._together, taken)
+        try:
+            found = await loop.run_in_executor(self._pool, self._together, taken)
+        except Exception as error:
+            if len(taken) > 1:  # one of them is at fault: each by itself
+                for each in taken:
+                    await self._answer([each])
+            elif not taken[0][2].done():
+                taken[0][2].set_exception(error)
+            return
         start = 0
         for _, rows, answer in taken:
             if not answer.done():  # the client may have gone

@@ -178,20 +178,19 @@ class _Served:
 
     def answering(self, address, handler):
         """A handler whose refusals are answers, and which is counted and timed."""
-        from starlette.responses import JSONResponse
 
         async def answer(request):
             started = time.perf_counter()
             try:
                 found = await handler(request)
             except Refused as error:
-                found = JSONResponse({"error": str(error)}, status_code=error.status)
+                found = _reply({"error": str(error)}, error.status)
             except asyncio.CancelledError:
                 raise
             except Exception:
                 log.exception("A request to %s failed", address)
                 sentence = "This request could not be answered; the log of the server says why."
-                found = JSONResponse({"error": sentence}, status_code=500)
+                found = _reply({"error": sentence}, 500)
             self.requests.labels(address, str(found.status_code)).inc()
             self.seconds.labels(address).observe(time.perf_counter() - started)
             return found
@@ -231,7 +230,6 @@ class _Served:
 
     async def predict(self, request):
         """`{"rows": [...]}` -> `{"probability": [...]}`."""
-        from starlette.responses import JSONResponse
 
         body = await self._json(request)
         rows = body.get("rows")
@@ -248,23 +246,21 @@ class _Served:
         except (ValueError, TypeError, OverflowError) as error:
             raise Refused(422, str(error)) from error
         found = await self._batched(batcher, arrays)
-        return JSONResponse({OUTPUT: found.tolist()})
+        return _reply({OUTPUT: found.tolist()})
 
     async def schema(self, request):
         """What the model takes."""
-        from starlette.responses import JSONResponse
 
         card = self.artefact.card
         rows = self.artefact.examples["rows"]
         found = {key: card[key] for key in ("model", "name", "inputs", "output", "metrics")}
         example = rows[len(rows) // 2] if isinstance(rows, list) and rows else {}
-        return JSONResponse(found | {"example": example})
+        return _reply(found | {"example": example})
 
     async def health(self, request):
         """Whether the model answers."""
-        from starlette.responses import JSONResponse
 
-        return JSONResponse({"live": True, "ready": True, "model": self.artefact.card["name"]})
+        return _reply({"live": True, "ready": True, "model": self.artefact.card["name"]})
 
     async def metrics(self, request):
         """Counters and histograms, as Prometheus reads them."""
@@ -290,21 +286,18 @@ class _Served:
 
     async def server(self, request):
         """Metadata of the server."""
-        from starlette.responses import JSONResponse
 
         version = self.artefact.card["versions"]["keras_ctr"]
-        return JSONResponse({"name": "keras_ctr", "version": version, "extensions": []})
+        return _reply({"name": "keras_ctr", "version": version, "extensions": []})
 
     async def ready(self, request):
         """Whether a model answers."""
-        from starlette.responses import JSONResponse
 
         self._named(request)
-        return JSONResponse({"name": self.artefact.card["name"], "ready": True})
+        return _reply({"name": self.artefact.card["name"], "ready": True})
 
     async def metadata(self, request):
         """Inputs and outputs of a model."""
-        from starlette.responses import JSONResponse
 
         self._named(request)
         inputs = [
@@ -313,11 +306,10 @@ class _Served:
         ]
         output = {"name": OUTPUT, "datatype": "FP32", "shape": [-1, 1]}
         found = {"name": self.artefact.card["name"], "platform": "onnxruntime_onnx"}
-        return JSONResponse(found | {"inputs": inputs, "outputs": [output]})
+        return _reply(found | {"inputs": inputs, "outputs": [output]})
 
     async def infer(self, request):
         """Tensors in, tensors out."""
-        from starlette.responses import JSONResponse
 
         self._named(request)
         body = await self._json(request)
@@ -333,7 +325,13 @@ class _Served:
         answer = {"model_name": artefact.card["name"], "outputs": [output]}
         if isinstance(body.get("id"), str):
             answer["id"] = body["id"]
-        return JSONResponse(answer)
+        return _reply(answer)
+
+
+def _reply(content, status=200):
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(content, status)
 
 
 def _tensors(columns, given, most_rows):
@@ -401,7 +399,7 @@ def _require_packages():
         raise ImportError("To serve, `pip install keras-ctr[serve]`.") from error
 
 
-def serve(path, host="127.0.0.1", port=8000, **options):
+def serve(path, host="127.0.0.1", port=8000, report=lambda line: None, **options):
     """Serves an exported model over HTTP until it is told to stop (Ctrl-C, SIGTERM).
 
     Requests that are being answered are answered first, for up to 30 seconds.
@@ -411,9 +409,11 @@ def serve(path, host="127.0.0.1", port=8000, **options):
         host: address to listen on. By default this machine alone can connect; there is no
             authentication: put a gateway before it where others shall.
         port: to listen on.
+        report: function of a line that says what is served where.
         **options: of `service`.
     """
     app = service(path, **options)
+    report(f"{app.state.served.artefact.card['name']} on http://{host}:{port}")
     import uvicorn
 
     uvicorn.run(

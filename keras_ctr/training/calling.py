@@ -38,15 +38,10 @@ class Called:
         power of two, so that ten programs do for all of them.
         """
         rows = len(next(iter(x.values())))
-        key = self._recalibrated()  # whose numbers are compiled in
-        if self._caller[0] is None or self._caller[1] is not key:
-            object.__setattr__(self, "_caller", (backend.caller(self), key))
-        if backend.SHAPES_ARE_COMPILED:
-            padding = 2 ** int(np.ceil(np.log2(rows))) - rows
-            x = {
-                key: np.concatenate([array, np.zeros((padding, *array.shape[1:]), array.dtype)])
-                if padding
-                else array
-                for key, array in x.items()
-            }
+        compiled_in = self._recalibrated()
+        if self._caller[0] is None or self._caller[1] is not compiled_in:
+            object.__setattr__(self, "_caller", (backend.caller(self), compiled_in))
+        more = 2 ** (rows - 1).bit_length() - rows
+        if backend.SHAPES_ARE_COMPILED and more:
+            x = {key: np.pad(array, ((0, more), (0, 0))) for key, array in x.items()}
         return keras.ops.convert_to_numpy(self._caller[0](x))[:rows]
