@@ -96,6 +96,9 @@ bench-serving: .venv/all
 	KERAS_BACKEND=jax $(BIN)/python tests/bench/serving.py --out tests/bench/serving
 	KERAS_BACKEND=tensorflow $(BIN)/python tests/bench/serving.py --out tests/bench/serving
 	KERAS_BACKEND=torch $(BIN)/python tests/bench/service.py --out tests/bench/service
+	KERAS_BACKEND=torch $(BIN)/python tests/bench/candidates.py --out tests/bench/candidates
+	KERAS_BACKEND=jax $(BIN)/python tests/bench/candidates.py --out tests/bench/candidates
+	KERAS_BACKEND=tensorflow $(BIN)/python tests/bench/candidates.py --out tests/bench/candidates
 
 cards: .venv/all
 	$(BIN)/python zoo/build.py

@@ -101,7 +101,8 @@ class TestEncoding:
         [
             {"log": "12.5"},
             {"log": float("inf")},
-            {"log": np.float64(2)},
+            {"log": np.float32(2)},
+            {"time": np.datetime64("2024-02-28")},
             {"id": 10},
             {"text": b"x"},
             {"text": 1e-9},
@@ -117,6 +118,19 @@ class TestEncoding:
         encoder = Encoder(ENCODED).fit(plain_frame(300, 0))
         assert encoder.encode_few([plain_frame(1, 1).to_dicts()[0] | change]) is None
 
+    def test_rows_of_a_pandas_frame(self):
+        """Whose values are NumPy's, and whose moments are pandas's."""
+        encoder = Encoder(ENCODED).fit(plain_frame(300, 0))
+        listed = plain_frame(30, 1)
+        frame = pd.DataFrame(listed.to_dict(as_series=False))
+        rows = [frame.iloc[at].to_dict() for at in range(30)]
+        rows[0] |= {"seen": np.array([1, 2]), "text": np.str_("x"), "id": np.int64(3)}
+        listed = listed.to_dicts()
+        listed[0] |= {"seen": [1, 2], "text": "x", "id": 3}
+        found, expected = encoder.encode_few(rows), encoder.encode(listed, label=False)
+        for key, array in found.items():
+            np.testing.assert_array_equal(array, expected[key])
+
     def test_truth_beside_numbers(self):
         rows = [{"a": True, "label": 0}, {"a": 1, "label": 1}]
         encoder = Encoder(Schema([Categorical("a")])).fit(rows)
@@ -127,7 +141,7 @@ class TestEncoding:
         encoder = Encoder(ENCODED)
         assert encoder.encode_few([{}]) is None
         encoder.fit(plain_frame(300, 0))
-        frame = plain_frame(300, 0)
+        frame = plain_frame(1000, 0)
         for rows in ([], [{}], {}, frame, frame.lazy(), "text", None, frame.head(0)):
             assert encoder.encode_few(rows) is None
 

@@ -81,6 +81,25 @@ class TestAnswers:
         np.testing.assert_allclose(one.json()["probability"], expected[:1], atol=1e-6)
         np.testing.assert_allclose(all_of_them.json()["probability"], expected, atol=1e-6)
 
+    def test_what_rows_have_in_common_is_said_once(self, path, rows):
+        context = {name: rows[0][name] for name in ("user", "history", "image")}
+        own = [{name: row[name] for name in row if name not in context} for row in rows]
+        expected = Artefact(path).predict([context | row for row in own])[:, 0]
+        bodies = [{"context": context, "rows": own}, {"context": rows[0], "rows": [{}] * 3}]
+        bodies += [{"context": ["u"], "rows": own}, {"context": context, "rows": rows}]
+        bodies += [
+            {"context": {"user": "u"}, "rows": own},
+            {"context": {"image": [1]}, "rows": own},
+        ]
+        found = asked(service(path), *(post("/predict", body) for body in bodies))
+        np.testing.assert_allclose(found[0].json()["probability"], expected, atol=1e-6)
+        np.testing.assert_allclose(
+            found[1].json()["probability"], Artefact(path).predict(rows[:1] * 3)[:, 0], atol=1e-6
+        )
+        assert [answer.status_code for answer in found[2:]] == [422] * 4
+        assert "user, image, history" in found[3].json()["error"]
+        assert "image, history" in found[4].json()["error"]
+
     def test_concurrent_requests_are_run_together(self, path, rows):
         app = service(path)
         expected = Artefact(path).predict(rows)[:, 0]
@@ -209,10 +228,13 @@ class TestGarbage:
                 row[name] = random.choice(junk)
             if at % 7 == 0:
                 row.pop(random.choice(list(row)))
-            return json.dumps({"rows": [row] if at % 11 else random.choice(junk)}).encode()
+            found = {"rows": [row] if at % 11 else random.choice(junk)}
+            if at % 13 == 0:
+                found["context"] = random.choice([*junk, {"user": random.choice(junk)}])
+            return json.dumps(found).encode()
 
         app, statuses = service(path), {}
-        for start in range(0, 3000, 100):
+        for start in range(0, 10_000, 100):
             addresses = ["/predict", "/v2/models/dcnv2/infer"]
             found = asked(
                 app,

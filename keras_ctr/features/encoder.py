@@ -4,6 +4,7 @@ Fitted once, on training rows; saved with the prepared data and with the model; 
 what it encodes later. Knows no Keras.
 """
 
+import copy
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,7 @@ class Encoder:
         self.source = source
         self._given = schema
         self._fitted = self._few = None
+        self._parts = {}
         self._names = {name: learner(f) for name, f in schema.vocabularies.items()}
         self._scales = {f.name: Scale(f) for f in schema.numerics}
         self._vectors = {f.name: Widths(f) for f in schema.vectors}
@@ -193,7 +195,9 @@ class Encoder:
         return encoded
 
     def encode_few(self, rows):
-        """Encodes up to 256 rows of plain values without building a data frame: in a millisecond.
+        """Encodes a few rows of plain values without building a data frame: one in a millisecond.
+
+        Few are 256, or as many as hold 10,000 values.
 
         Args:
             rows: list of dicts, dict of columns, pandas or polars data frame.
@@ -202,9 +206,32 @@ class Encoder:
             The arrays of a batch as `encode` gives them, bit for bit, without label and group; or
             `None` where the rows are too many, or hold what is left to `encode`.
         """
+        return self._few_rows and self._few_rows.encode(rows)
+
+    @property
+    def _few_rows(self):
         if self._few is None and self._fitted is not None:
             self._few = FewRows(self)
-        return self._few and self._few.encode(rows)
+        return self._few
+
+    def part(self, names):
+        """Returns an encoder of some of the features, which shares what this one has learnt.
+
+        Args:
+            names: of features of the schema, with all that they are `of`.
+        """
+        names = frozenset(names)
+        if names not in self._parts:
+            part = copy.copy(self)
+            part._parts = {}
+            part._given, part._fitted = (
+                schema.like([feature for feature in schema if feature.name in names])
+                for schema in (self._given, self._fitted)
+            )
+            part._clocks = {n: clock for n, clock in self._clocks.items() if n in names}
+            part._few = FewRows(part, self._few_rows)
+            self._parts[names] = part
+        return self._parts[names]
 
     def vocabulary(self, name):
         """Returns the tokens of ids 2, 3, ... of a categorical, `None` if it has no vocabulary."""

@@ -24,7 +24,8 @@ from keras_ctr.features.times import parts
 from keras_ctr.features.tokens import log2_bucket, plain_text, plain_value, token
 from keras_ctr.features.vocabulary import Vocabulary
 
-MOST = 256  # rows; of more, a frame is faster
+MOST = 256  # rows; of more, a frame is faster,
+MOST_VALUES = 10_000  # unless they hold no more values than this
 EPOCH = datetime.datetime(1970, 1, 1)
 
 
@@ -37,14 +38,19 @@ class FewRows:
 
     Args:
         encoder: `Encoder`, fitted.
+        whole: `FewRows` of the encoder that this one is a part of; vocabularies are kept once.
     """
 
-    def __init__(self, encoder):
+    def __init__(self, encoder, whole=None):
         self._encoder = encoder
         self._schema = encoder.schema
-        self._ids = {}  # of a vocabulary: token -> id, with further spellings as they are met
+        # Of a vocabulary: token -> id, with further spellings as they are met.
+        self._ids = {} if whole is None else whole._ids
         names = self._schema.columns
         self._columns = [name for name in names if name not in self._schema.optional]
+        lists = (*self._schema.bags, *self._schema.sequences)
+        values = len(self._columns) + sum(feature.length for feature in lists)
+        self._most = max(MOST, MOST_VALUES // values)
 
     def encode(self, rows):
         """Returns `{batch key: array}` as `Encoder.encode`, or `None` where that has to do it.
@@ -56,7 +62,12 @@ class FewRows:
             columns = self._lists(rows)
             if columns is None:
                 return None
-            return self._arrays(columns, len(next(iter(columns.values()))))
+            count = len(next(iter(columns.values())))
+            try:
+                return self._arrays(columns, count)
+            except (Unusual, TypeError):  # a row of a pandas frame, say
+                plain = {name: list(map(_plain, values)) for name, values in columns.items()}
+                return self._arrays(plain, count)
         except (Unusual, KeyError, TypeError, ValueError, OverflowError):
             return None
 
@@ -64,7 +75,7 @@ class FewRows:
 
     def _lists(self, rows):
         if isinstance(rows, list):
-            if not 0 < len(rows) <= MOST:
+            if not 0 < len(rows) <= self._most:
                 return None
             return {name: [row[name] for row in rows] for name in self._columns}
         if isinstance(rows, dict):
@@ -72,11 +83,11 @@ class FewRows:
                 return None
             columns = {name: rows[name] for name in self._columns}
             lengths = set(map(len, columns.values()))
-            return columns if len(lengths) == 1 and 0 < lengths.pop() <= MOST else None
+            return columns if len(lengths) == 1 and 0 < lengths.pop() <= self._most else None
         module = type(rows).__module__.partition(".")[0]
         if module not in ("pandas", "polars") or not is_frame(rows) or not hasattr(rows, "shape"):
             return None
-        if not 0 < len(rows) <= MOST or len(set(rows.columns)) < len(rows.columns):
+        if not 0 < len(rows) <= self._most or len(set(rows.columns)) < len(rows.columns):
             return None
         listed = "to_list" if module == "polars" else "tolist"
         return {name: getattr(rows[name], listed)() for name in self._columns}
@@ -213,6 +224,19 @@ class FewRows:
         x = _numbers([number for value in lists for number in value])
         learner = self._encoder.learner(vector.name)
         return learner.encoded(x.reshape(len(lists), vector.width))
+
+
+def _plain(value):
+    """A value of NumPy or pandas as Python has it, where the two are the same."""
+    if isinstance(value, list | np.ndarray):
+        return list(map(_plain, value))
+    if isinstance(value, np.str_ | np.bool_ | np.int64 | np.float64):
+        return value.item()
+    if type(value).__name__ in ("NaTType", "NAType"):
+        return None
+    if isinstance(value, datetime.datetime) and getattr(value, "nanosecond", 1) == 0:
+        return value.to_pydatetime()
+    return value
 
 
 def _texts(values, fill=None):

@@ -10,21 +10,35 @@ from keras_ctr.features.times import stamps
 from keras_ctr.features.tokens import token, tokens
 
 
-def feeds(columns, rows):
+def feeds(columns, rows, context=None):
     """Returns `{column: array}` for a session of ONNX Runtime.
 
     Args:
         columns: the `inputs` of a card: dicts with `name`, `dtype`, `width`, and where they have
             one the `separator` of lists and the `unit` of moments.
         rows: a dict (one row), a list of dicts, a dict of columns, or a data frame.
+        context: optional dict of the values that all rows have in common, which these then need not
+            hold.
 
     Returns:
         Arrays `(N, width)`: text (object), missing values and empty lists as `""`, or float64 with
         NaN for missing values.
 
     Raises:
-        ValueError: a column that is missing, or values of the wrong kind, with the first row.
+        ValueError: a column that is missing, or in both; values of the wrong kind, with the first
+            row.
     """
+    if context:
+        shared = [column for column in columns if column["name"] in context]
+        found = feeds([column for column in columns if column not in shared], rows)
+        given = rows[0] if isinstance(rows, list) else rows
+        twice = [column["name"] for column in shared if column["name"] in given]
+        if twice:
+            raise ValueError(f"Columns of the context must not be in the rows: {', '.join(twice)}")
+        count = len(next(iter(found.values()))) if found else len(rows)
+        once = feeds(shared, [context])
+        found |= {name: np.repeat(array, count, axis=0) for name, array in once.items()}
+        return {column["name"]: found[column["name"]] for column in columns}
     if isinstance(rows, dict) and not all(_is_column(value) for value in rows.values()):
         rows = [rows]
     if isinstance(rows, list):

@@ -47,7 +47,8 @@ def service(path, threads=1, most_rows=MOST_ROWS, most_bytes=MOST_BYTES, watch=W
     """Returns the ASGI application that serves an exported model.
 
     - `POST /predict`: `{"rows": [{column: value, ...}, ...]}`, answered by
-      `{"probability": [...]}`; missing values are `null`, lists are lists;
+      `{"probability": [...]}`; missing values are `null`, lists are lists. With many candidates for
+      one user, `"context": {column: value, ...}` holds once what their rows have in common;
     - `GET /schema`: the columns, and a row to try; `GET /`: a page to try one;
     - `POST /v2/models/NAME/infer` and the other addresses of KServe's open inference protocol v2;
     - `GET /health`: 200 once the model answers; `GET /metrics`: for Prometheus.
@@ -229,7 +230,7 @@ class _Served:
         return found[:, 0]
 
     async def predict(self, request):
-        """`{"rows": [...]}` -> `{"probability": [...]}`."""
+        """`{"rows": [...]}`, perhaps with a `"context"` -> `{"probability": [...]}`."""
 
         body = await self._json(request)
         rows = body.get("rows")
@@ -237,12 +238,15 @@ class _Served:
             raise Refused(422, 'The body must be {"rows": [{column: value, ...}, ...]}.')
         if len(rows) > self.most_rows:
             raise Refused(413, f"A request must not have more than {self.most_rows:,} rows.")
+        context = body.get("context", {})
+        if not isinstance(context, dict):
+            raise Refused(422, 'The "context" must be {column: value, ...}.')
         artefact, batcher = self.now
         try:
             if len(rows) <= AT_ONCE:
-                arrays = feeds(artefact.inputs, rows)
+                arrays = feeds(artefact.inputs, rows, context)
             else:
-                arrays = await asyncio.to_thread(feeds, artefact.inputs, rows)
+                arrays = await asyncio.to_thread(feeds, artefact.inputs, rows, context)
         except (ValueError, TypeError, OverflowError) as error:
             raise Refused(422, str(error)) from error
         found = await self._batched(batcher, arrays)

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import numpy as np
 from keras import ops
 
 from keras_ctr._checks import require_choice
@@ -13,7 +14,7 @@ from keras_ctr.features.frames import is_raw
 from keras_ctr.layers import TOWER_ARGUMENTS, FeatureEmbedding
 from keras_ctr.layers.schema_layer import SchemaLayer
 from keras_ctr.training.trainer import Trainer
-from keras_ctr.zoo import _pretrained
+from keras_ctr.zoo import _pretrained, _scoring
 from keras_ctr.zoo._building import dtype_policy, symbolic_batch
 from keras_ctr.zoo._files import read_moved, without_parts
 from keras_ctr.zoo._patterns import patterns, require_alternatives, require_uncalled
@@ -206,6 +207,52 @@ class CTRModel(Checked, Trainer):
         if weights is not None and kwargs.get("sample_weight") is None:
             kwargs["sample_weight"] = weights
         return super().fit(x, y, batch_size, epochs, validation_data=validation_data, **kwargs)
+
+    def score(self, context, candidates):
+        """Click probabilities of many candidates in one context, which is read and encoded once.
+
+        Models with `shares_histories` also compute what depends on the histories alone once: the
+        keys of DIN, the keys and values of events in OneTrans, HSTU, LONGER and what is built on
+        them.
+
+        Args:
+            context: what the rows have in common, such as the user and the histories: a dict with
+                one value per column, or a table of one row.
+            candidates: a table of all other columns, a row per candidate, as `predict` takes it.
+                Both may also be packed arrays, of the context with one row.
+
+        Returns:
+            `(N, 1)`, float32: as `predict` of the rows written out.
+
+        Raises:
+            ValueError: a column in both or in neither, or a context of several rows.
+
+        Example:
+
+        >>> model = keras_ctr.zoo.get("deres", token_dim=8).adapt(schema)
+        >>> context = {"history": batch["history"][:1]}
+        >>> model.score(context, {key: batch[key] for key in batch if key not in context}).shape
+        (4, 1)
+        """
+        if self.schema is None:
+            self.admit(candidates)  # which says so
+        arrays, differing = _scoring.together(self, context, candidates)
+        if arrays is None:
+            return np.zeros((0, 1), "float32")
+        shares = _scoring.can_share(self, arrays, differing)
+        if not shares or not self.can_be_called(arrays, most=None):
+            return self.predict(_scoring.spread(self.schema, arrays), verbose=0)
+        self.settle()
+        return self.called_in_turn(arrays)
+
+    def shares_histories(self, differing):
+        """Whether `call` takes histories of one row beside other columns of several.
+
+        Args:
+            differing: names of the fields that may differ between the rows; of the others the model
+                may take the first row for all.
+        """
+        return False
 
     # Looking inside
 

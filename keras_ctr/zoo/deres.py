@@ -81,5 +81,9 @@ class DeRes(CTRModel):
         """The backbone's stack of units."""
         return self.network.stack
 
+    def shares_histories(self, differing):
+        """Whether the backbone does."""
+        return self.network.shares_histories(differing)
+
     def call(self, batch, training=None):
         return self.network(batch, training=training)

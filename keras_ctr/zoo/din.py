@@ -64,6 +64,10 @@ class DIN(CTRModel):
         self.deep = layers.get_tower(tower, hidden_units, activation, dropout, alone=True)
         self.click = layers.Click()
 
+    def shares_histories(self, differing):
+        """The attention of many targets to one history is one product."""
+        return isinstance(self.attend.layer, layers.TargetAttention)
+
     def call(self, batch, training=None):
         fields, histories = self.embed(batch)  # (B, F, D), [(B, S, D), (B, S)] each
         interests = self.attend(fields, histories, training=training)  # (B, K) each

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_ctr import layers
 from keras_ctr._checks import require_divisor, require_positive
+from keras_ctr.layers.token.masking import is_shared
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -84,17 +85,35 @@ class HSTU(CTRModel):
     def call(self, batch, training=None):
         fields, histories = self.embed(batch)
         context, candidate = self.split(fields)
-        x, mask = self.tokenize_events(self.tokenize_candidate(candidate), histories)
+        candidate = self.tokenize_candidate(candidate)
+        if apart := is_shared(histories, fields):  # and the context as well
+            x, mask = self.tokenize_events(candidate, histories, apart=True)
+            context = context[:1]
+        else:
+            x, mask = self.tokenize_events(candidate, histories)
         x = ops.concatenate([self.tokenize_context(context), x], axis=1)  # (B, T_c + S + 1, D)
         mask = ops.pad(mask, ((0, 0), (self.num_tokens, 0)), constant_values=True)
-        x = self.stack(x, mask=mask, training=training)  # (B, 1, D)
+        if apart:
+            x = self.stack(candidate, mask=mask, first=x)
+        else:
+            x = self.stack(x, mask=mask, training=training)  # (B, 1, D)
         return self.click(self.deep(self.norm(x), training=training), training=training)
+
+    def shares_histories(self, differing):
+        """Events see the context: it must be the same for all rows."""
+        schema = self.embed.schema
+        places = {schema.position(name) for name in differing}
+        candidate = set(self._candidate())
+        return places <= candidate and len(candidate) < len(schema.fields) - len(schema.sequences)
 
     def split(self, fields):
         """Returns the fields `(B, F, D_e)` of the context and those of the candidate."""
-        schema = self.embed.schema
-        targets = {sequence.of for sequence in schema.sequences if isinstance(sequence.of, str)}
-        candidate = sorted(schema.position(name) for name in targets)
-        every = range(fields.shape[1])
+        candidate, every = self._candidate(), range(fields.shape[1])
         context = [position for position in every if position not in candidate]
         return [ops.take(fields, part or [*every], axis=1) for part in (context, candidate)]
+
+    def _candidate(self):
+        """Places of the columns that sequences are `of`."""
+        schema = self.embed.schema
+        targets = {sequence.of for sequence in schema.sequences if isinstance(sequence.of, str)}
+        return sorted(schema.position(name) for name in targets)

@@ -5,6 +5,7 @@ import keras
 from keras_ctr import layers
 from keras_ctr._checks import require_choice, require_divisor, require_positive
 from keras_ctr.layers import residuals
+from keras_ctr.layers.token.masking import is_shared
 from keras_ctr.zoo._base import CTRModel
 
 
@@ -106,9 +107,17 @@ class OneTrans(CTRModel):
         self.flatten = keras.layers.Flatten()
         self.click = layers.Click()
 
+    def shares_histories(self, differing):
+        """Under the causal mask no event sees a field."""
+        return self.causal
+
     def call(self, batch, training=None):
         fields, histories = self.embed(batch)
         x = self.tokenize_fields(fields)  # (B, T_NS, D)
-        x, mask = self.tokenize_events(x, histories)  # (B, T_S + T_NS, D)
-        x = self.stack(x, mask=mask, training=training)  # (B, T_NS, D)
+        if is_shared(histories, fields):
+            events, mask = self.tokenize_events(x, histories, apart=True)  # (1, T_S, D)
+            x = self.stack(x, mask=mask, first=events)
+        else:
+            x, mask = self.tokenize_events(x, histories)  # (B, T_S + T_NS, D)
+            x = self.stack(x, mask=mask, training=training)  # (B, T_NS, D)
         return self.click(self.flatten(self.last_norm(x)))

@@ -16,12 +16,14 @@ class PreNorm(Layer):
     Call arguments:
         x: tokens `(B, T, D)`.
         mask: optional `(B, T)` bool.
+        first: optional `(1, P, D)`, tokens before all rows, see `Stack`.
 
     Returns:
-        The increment, without `x`: `(B, T, D)`, or its last tokens if `f` keeps only those.
+        The increment, without `x`: `(B, T, D)`, or its last tokens if `f` keeps only those. With
+        `first`: a pair of theirs and this.
     """
 
-    takes = {"x": "(B, T, D)", "mask": "(B, T)"}
+    takes = {"x": "(B, T, D)", "mask": "(B, T)", "first": "(1, P, D)"}
 
     def __init__(self, sublayer, dropout=0.0, norm=None, **kwargs):
         super().__init__(**kwargs)
@@ -35,8 +37,11 @@ class PreNorm(Layer):
         if not self.sublayer.built:
             self.sublayer.build(input_shape)
 
-    def call(self, x, mask=None, training=None):
-        return self.drop(self.sublayer(self.norm(x), mask=mask))
+    def call(self, x, mask=None, training=None, first=None):
+        if first is None:
+            return self.drop(self.sublayer(self.norm(x), mask=mask))
+        of_first, of_x = self.sublayer(self.norm(x), mask=mask, first=self.norm(first))
+        return None if of_first is None else self.drop(of_first), self.drop(of_x)
 
     def compute_output_shape(self, input_shape):
         return self.sublayer.compute_output_shape(input_shape)

@@ -1,6 +1,6 @@
 from keras_ctr.layers.base import Layer
 from keras_ctr.layers.copies import copy_of
-from keras_ctr.layers.depth.units import build_in_turn, increment, tail_of_mask
+from keras_ctr.layers.depth.units import build_in_turn, increment, increments, tail_of_mask
 from keras_ctr.layers.residuals import Identity
 
 
@@ -16,12 +16,16 @@ class Stack(Layer):
     Call arguments:
         x: tokens `(B, T, D)`.
         mask: optional `(B, T)` bool, handed to every unit.
+        first: optional `(1, P, D)`, tokens that stand before those of every row, and are the same
+            for all, as the events of one user are for many candidates. They pass the units once,
+            not once per row. The units must be causal, or the first tokens would depend on those
+            behind them; and take `first` as well. `mask` is then theirs, `(1, P)`.
 
     Returns:
         `(B, T, D)`, what the residual reads out at the end.
     """
 
-    takes = {"x": "(B, T, D)", "mask": "(B, T)"}
+    takes = {"x": "(B, T, D)", "mask": "(B, T)", "first": "(1, P, D)"}
 
     def __init__(self, units, residual=None, **kwargs):
         super().__init__(**kwargs)
@@ -38,8 +42,8 @@ class Stack(Layer):
         if not self.residual.built:  # one that comes from a saved config is built already
             self.residual.build((len(self.units), input_shape[-1]))
 
-    def call(self, x, mask=None, training=None):
-        return self.run(x, mask)[0]
+    def call(self, x, mask=None, training=None, first=None):
+        return self.run(x, mask)[0] if first is None else self._run_after(first, x, mask)
 
     def run(self, x, mask=None):
         """Returns the output, and a tuple of what every unit has seen."""
@@ -50,3 +54,18 @@ class Stack(Layer):
             y = increment(unit, x, tail_of_mask(mask, x))
             state = self.residual.write(kept, y, at)
         return self.residual.close(state), tuple(seen)
+
+    def _run_after(self, first, x, mask):
+        """Returns the output of the tokens `x` behind the `first` ones."""
+        residual = self.residual
+        before, state = residual.open(first), residual.open(x)
+        for at, unit in enumerate(self.units):
+            x, kept = residual.read(state, at)
+            if before is None:
+                y = increment(unit, x)
+            else:
+                first, first_kept = residual.read(before, at)
+                z, y = increments(unit, first, x, tail_of_mask(mask, first))
+                before = None if z is None else residual.write(first_kept, z, at)
+            state = residual.write(kept, y, at)
+        return residual.close(state)

@@ -37,7 +37,8 @@ class FeatureEmbedding(SchemaLayer):
 
     Call arguments:
         batch: dict of packed arrays as in `Schema`: `"ids"` `(B, F)`, `"values"` `(B, N)`, and
-            `(B, S)` per sequence, and so on.
+            `(B, S)` per sequence, and so on. With `pool=None` sequences may be `(1, S)`, of what
+            all rows share: so are then their tokens and masks.
 
     Returns:
         `(B, number of fields, D)` in the order of `Schema.fields`: categorical, numeric, bag,
@@ -210,7 +211,19 @@ class FeatureEmbedding(SchemaLayer):
 
     def _lookup(self, columns):
         """Gathers all columns of ids at once; returns one `(B, width, D)` tensor for each."""
-        ids, present = self.row_numbers(columns)
+        places = range(len(columns))
+        shared = [at for at in places if columns[at].shape[0] == 1]
+        if not 0 < len(shared) < len(columns):
+            return self._gathered(columns, places)
+        found = {}  # what all rows share is another batch
+        for chosen in (shared, [at for at in places if at not in shared]):
+            rows = self._gathered([columns[at] for at in chosen], chosen)
+            found |= zip(chosen, rows, strict=True)
+        return [found[at] for at in places]
+
+    def _gathered(self, columns, places):
+        """As `_lookup`, of columns of one batch, which stand at such places among all."""
+        ids, present = self.row_numbers(columns, places)
         if self.tap is None:
             rows = gather(self.table, ids)
         else:
@@ -250,16 +263,17 @@ class FeatureEmbedding(SchemaLayer):
         norms = ops.sum(ops.square(gather(self.table, places)), axis=-1)
         return ops.sum(known * norms / ops.maximum(times, 1.0))
 
-    def row_numbers(self, columns):
+    def row_numbers(self, columns, places=None):
         """Returns which rows of the table columns of ids mean, and where those are not padding.
 
         Args:
             columns: list of `(B, width)`, the categorical columns and then each sequence.
+            places: where in this list they stand, if they are not all.
 
         Returns:
             Row numbers, int32, and whether the id is not 0, both `(B, sum of widths)`.
         """
-        offsets = self._offset_per_position([column.shape[1] for column in columns])
+        offsets = self._offset_per_position([column.shape[1] for column in columns], places)
         ids = _join([ops.cast(column, "int32") for column in columns])  # (B, F + all S)
         return ids + ops.convert_to_tensor(offsets, "int32"), ops.not_equal(ids, 0)
 
@@ -278,13 +292,13 @@ class FeatureEmbedding(SchemaLayer):
         keys = ["ids", *names] if self.schema.categoricals else names
         return [batch[key] for key in keys]
 
-    def _offset_per_position(self, widths):
+    def _offset_per_position(self, widths, places=None):
         columns = len(self.schema.categoricals)
-        per_position = self.offsets[:columns]
-        lists = widths[1:] if columns else widths
-        for width, offset in zip(lists, self.offsets[columns:], strict=True):
-            per_position = per_position + [offset] * width
-        return per_position
+        own = [self.offsets[:columns]] if columns else []  # a list for each place
+        own += [[offset] for offset in self.offsets[columns:]]
+        chosen = own if places is None else [own[at] for at in places]
+        repeats = zip(chosen, widths, strict=True)
+        return sum(([*each] * (width // len(each)) for each, width in repeats), [])
 
     def _check_keys(self, batch):
         shapes = self.schema.shapes()

@@ -3,7 +3,7 @@ from keras import ops
 
 from keras_ctr._checks import require_widths
 from keras_ctr.layers.base import Layer
-from keras_ctr.layers.token.masking import masked_softmax, weighted_sum
+from keras_ctr.layers.token.masking import is_shared, masked_softmax, weighted_sum
 from keras_ctr.layers.tower.activations import activation_layer
 from keras_ctr.layers.tower.dice import Dice
 
@@ -24,8 +24,8 @@ class TargetAttention(Layer):
 
     Call arguments:
         target: `(B, K)`.
-        events: `(B, S, K)`.
-        mask: `(B, S)` bool, True where there is an event.
+        events: `(B, S, K)`; or `(1, S, K)`, which all targets share.
+        mask: `(B, S)` bool, True where there is an event; `(1, S)` of shared events.
 
     Returns:
         `(B, K)`; zeros where there is no event.
@@ -63,14 +63,30 @@ class TargetAttention(Layer):
 
     def scores(self, target, events, mask):
         """Returns the weights `a` `(B, S)`, float32."""
-        target = ops.broadcast_to(target[:, None], ops.shape(events))
-        x = ops.concatenate([target, events, target - events, target * events], axis=-1)
-        for dense, activation in zip(self.dense, self.activations, strict=True):
-            x = dense(x)
+        apart = is_shared(events, target)
+        if not apart:
+            target = ops.broadcast_to(target[:, None], ops.shape(events))
+            x = ops.concatenate([target, events, target - events, target * events], axis=-1)
+        for at, (dense, activation) in enumerate(zip(self.dense, self.activations, strict=True)):
+            x = self._first_dense(target, events) if apart and not at else dense(x)
             x = activation(x, mask=mask) if isinstance(activation, Dice) else activation(x)
             x = self.drop(x)
         scores = ops.cast(self.project(x)[..., 0], "float32")  # (B, S)
         return masked_softmax(scores, mask) if self.softmax else ops.where(mask, scores, 0.0)
 
+    def _first_dense(self, target, events):
+        """`W [t; e; t - e; t ⊙ e] + b` `(B, S, units)` of shared events: `[e; 1]` times a matrix.
+
+        The matrix `(K + 1, units)` is that of a target.
+        """
+        kernel = [ops.cast(k, events.dtype) for k in ops.split(self.dense[0].kernel, 4, axis=0)]
+        of_target, of_event, of_difference, of_product = kernel
+        slope = target[..., None] * of_product + (of_event - of_difference)  # (B, K, units)
+        offset = ops.matmul(target, of_target + of_difference)
+        offset = offset + ops.cast(self.dense[0].bias, events.dtype)
+        maps = ops.concatenate([slope, offset[:, None]], axis=1)
+        events = ops.concatenate([events, ops.ones_like(events[..., :1])], axis=-1)
+        return ops.matmul(events, maps)
+
     def compute_output_shape(self, target_shape, events_shape, mask_shape=None):
-        return (events_shape[0], events_shape[2])
+        return (target_shape[0], events_shape[2])

@@ -13,12 +13,13 @@ class FeedForward(Layer):
 
     Call arguments:
         x: tokens `(B, T, D)`.
+        first: optional `(1, P, D)`, tokens before all rows, see `Stack`.
 
     Returns:
-        `(B, T, D)`.
+        `(B, T, D)`. With `first`: a pair of theirs and this.
     """
 
-    takes = {"x": "(B, T, D)"}
+    takes = {"x": "(B, T, D)", "mask": "(B, T)", "first": "(1, P, D)"}
 
     def __init__(self, expansion=4, own_tokens=0, activation="gelu", **kwargs):
         super().__init__(**kwargs)
@@ -34,8 +35,11 @@ class FeedForward(Layer):
         self.up.build(input_shape)
         self.down.build((*input_shape[:-1], self.expansion * width))
 
-    def call(self, x, mask=None):
-        return self.down(self.up(x))
+    def call(self, x, mask=None, first=None):
+        if first is None:
+            return self.down(self.up(x))
+        first = self.down(self.up(first, before=True), before=True)
+        return first, self.down(self.up(x))
 
     def compute_output_shape(self, input_shape):
         return input_shape

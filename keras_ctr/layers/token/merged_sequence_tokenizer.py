@@ -28,10 +28,12 @@ class MergedSequenceTokenizer(Layer):
         x: field tokens `(B, T, D)`; `D` is the paper's `K·d`.
         histories: list (of any length) with, per sequence, its events `(B, S, D_e)` and their mask
             `(B, S)`, as `FeatureEmbedding(pool=None)` returns it.
+        apart: whether to return the tokens of the events alone.
 
     Returns:
         Tokens `(B, sum of all ceil(S / K) + T, D)`, oldest first, and their mask, False for a token
-        that holds no event.
+        that holds no event; `T` is left out where the events are `apart`, and `B` is then that of
+        the histories.
 
     Reference:
         Chai et al., "LONGER", arXiv 2505.04421, token merge. Norms and sizes of the inner layers
@@ -72,12 +74,13 @@ class MergedSequenceTokenizer(Layer):
         attention, feed_forward = SelfAttention(1, **options), FeedForward(**options)
         return Serial([PreNorm(part, **options) for part in (attention, feed_forward)], **options)
 
-    def call(self, x, histories):
+    def call(self, x, histories, apart=False):
         present = ops.ones_like(x[..., 0], dtype="bool")
         if not histories:
             return x, present
         histories = [self._filled_up(*history) for history in histories]
-        events, mask = self.tokenize(x[:, :0, : self.event_width], histories)  # events only
+        no_fields = x[:, :0, : self.event_width]
+        events, mask = self.tokenize(no_fields, histories, apart=True)
         tokens = events.shape[1] // self.merge_size
         events = ops.reshape(events, (-1, self.merge_size, self.event_width))  # (B·T', K, D/K)
         in_group = ops.reshape(mask, (-1, self.merge_size))
@@ -87,6 +90,8 @@ class MergedSequenceTokenizer(Layer):
         events = events * ops.cast(in_group[..., None], events.dtype)
         events = ops.reshape(events, (-1, tokens, x.shape[-1]))  # (B, T', D)
         mask = ops.any(ops.reshape(mask, (-1, tokens, self.merge_size)), axis=-1)
+        if apart:
+            return events, mask
         return ops.concatenate([events, x], axis=1), ops.concatenate([mask, present], axis=1)
 
     def _missing(self, length):

@@ -20,6 +20,8 @@ class PerTokenDense(Layer):
 
     Call arguments:
         x: tokens `(B, T, D)` with static `T`.
+        before: whether all of these tokens stand before those with a kernel of their own, which
+            are not among them.
 
     Returns:
         `(B, T, units)`.
@@ -63,15 +65,16 @@ class PerTokenDense(Layer):
     def _bias(self, shape, name):
         return self.add_weight(shape=shape, initializer="zeros", name=name) if self.use_bias else 0
 
-    def call(self, x):
-        first_own = x.shape[1] - self.own
+    def call(self, x, before=False):
+        own = 0 if before else self.own
+        first_own = x.shape[1] - own
         outputs = []
         if first_own:
             # As one flat matrix: in three dimensions XLA's gradient takes twice as long.
             shared = ops.reshape(x[:, :first_own], (-1, x.shape[-1]))
             shared = ops.matmul(shared, self.shared_kernel) + self.shared_bias
             outputs.append(ops.reshape(shared, (-1, first_own, self.units)))
-        if self.own:
+        if own:
             own = per_token_matmul(x[:, first_own:], self.own_kernel)
             outputs.append(own + self.own_bias)
         x = outputs[0] if len(outputs) == 1 else ops.concatenate(outputs, axis=1)

@@ -25,15 +25,20 @@ class SelfAttention(Layer):
     Call arguments:
         x: tokens `(B, T, D)`.
         mask: optional `(B, T)` bool, True where there is a token: the others are not attended to.
+        first: optional `(1, P, D)`, tokens before all rows, whose mask `(1, P)` is then given; see
+            `Stack`. Their keys and values are computed once.
 
     Returns:
-        `(B, T, D)`, or the last of these tokens.
+        `(B, T, D)`, or the last of these tokens. With `first`: a pair of theirs and this.
+
+    Raises:
+        ValueError: `first` without `causal`, by which they would depend on each row.
 
     Reference:
         Vaswani et al., arXiv 1706.03762, eq. (1); Zhang et al., "OneTrans", arXiv 2510.26104.
     """
 
-    takes = {"x": "(B, T, D)", "mask": "(B, T)"}
+    takes = {"x": "(B, T, D)", "mask": "(B, T)", "first": "(1, P, D)"}
 
     def __init__(self, num_heads=4, own_tokens=0, causal=False, keep=None, **kwargs):
         super().__init__(**kwargs)
@@ -57,14 +62,48 @@ class SelfAttention(Layer):
         self.key_value.build(input_shape)
         self.output_projection.build(asking_shape)
 
-    def call(self, x, mask=None):
+    def call(self, x, mask=None, first=None):
+        if first is not None:
+            return self._after(first, x, mask)
+        tokens, asking = x.shape[1], self.asking
+        query, key, value = self._projected(x, asking)
+        return self._out(attention(query, key, value, self._allowed(asking, tokens, mask)))
+
+    def _after(self, first, x, mask):
+        """The outputs of the `first` tokens, once for all rows, and of those behind them."""
+        if not self.causal:
+            raise ValueError(
+                "Only causal attention can take `first` tokens apart. Received: causal=False"
+            )
+        before, tokens = first.shape[1], x.shape[1]
+        asking = min(self.asking, tokens)
+        first_query, first_key, first_value = self._projected(first, self.asking - asking, True)
+        query, key, value = self._projected(x, asking)
+        out = None
+        if self.asking > asking:
+            allowed = self._allowed(self.asking - asking, before, mask)
+            out = self._out(attention(first_query, first_key, first_value, allowed))
+        seen = True if mask is None else ops.cast(mask, "bool")
+        seen = ops.broadcast_to(seen, (1, before))[:, None, None]
+        allowed = self._allowed(asking, tokens, None)  # of the tokens behind
+        return out, self._out(
+            attention_after(query, (first_key, first_value, seen), (key, value, allowed))
+        )
+
+    def _projected(self, x, asking, before=False):
+        """Query `(B, asking, H, D/H)` of the last tokens, or None; key and value of all."""
         tokens, width = x.shape[1:]
         heads = (self.num_heads, width // self.num_heads)
-        query = ops.reshape(self.query(x[:, -self.asking :]), (-1, self.asking, *heads))
-        key_value = ops.reshape(self.key_value(x), (-1, tokens, 2, *heads))
-        key, value = key_value[:, :, 0], key_value[:, :, 1]  # (B, T, H, D/H)
-        x = attention(query, key, value, self._allowed(tokens, mask))
-        return self.output_projection(ops.reshape(x, (-1, self.asking, width)))
+        options = {"before": True} if before else {}
+        query = None
+        if asking:
+            query = ops.reshape(self.query(x[:, -asking:], **options), (-1, asking, *heads))
+        key_value = ops.reshape(self.key_value(x, **options), (-1, tokens, 2, *heads))
+        return query, key_value[:, :, 0], key_value[:, :, 1]
+
+    def _out(self, x):
+        tokens, heads, width = x.shape[1:]
+        return self.output_projection(ops.reshape(x, (-1, tokens, heads * width)))
 
     def compute_output_shape(self, input_shape):
         batch, tokens, width = input_shape
@@ -75,11 +114,11 @@ class SelfAttention(Layer):
             tokens = min(self.keep, tokens)
         return batch, tokens, width
 
-    def _allowed(self, tokens, mask):
-        """Returns a bool tensor that broadcasts to `(B, H, T, T)`, or None if nothing is hidden."""
+    def _allowed(self, asking, tokens, mask):
+        """A bool tensor that broadcasts to `(B, H, asking, T)`, or None if nothing is hidden."""
         allowed = None if mask is None else ops.cast(mask, "bool")[:, None, None, :]
         if self.causal:
-            asking = ops.arange(tokens - self.asking, tokens)
+            asking = ops.arange(tokens - asking, tokens)
             past = ops.greater_equal(asking[:, None], ops.arange(tokens)[None, :])[None, None]
             allowed = past if allowed is None else ops.logical_and(allowed, past)
         return allowed
@@ -98,3 +137,32 @@ def attention(query, key, value, allowed=None):
         weights = ops.softmax(ops.where(allowed, scores, -1e9))
         weights = weights * ops.cast(allowed, "float32")
     return ops.einsum("bhts,bshd->bthd", ops.cast(weights, value.dtype), value)
+
+
+def attention_after(query, first, own):
+    """`attention` over keys and values that all rows share, and then those of each row.
+
+    Args:
+        query: `(B, T', H, D_h)`.
+        first: key and value `(1, P, H, D_h)`, and which are seen, a bool tensor that broadcasts to
+            `(B, H, T', P)`.
+        own: key and value `(B, T, H, D_h)`, and which are seen.
+    """
+    key, value, seen = own
+    first_key, first_value, first_seen = first
+    scores = [
+        ops.einsum("bthd,shd->bhts", query, first_key[0]),
+        ops.einsum("bthd,bshd->bhts", query, key),
+    ]
+    scores = ops.concatenate([ops.cast(each, "float32") for each in scores], axis=-1)
+    scores = scores * query.shape[-1] ** -0.5
+    parts = (first_seen, first_key.shape[1]), (seen, key.shape[1])
+    asking = query.shape[1]
+    allowed = ops.concatenate(
+        [ops.broadcast_to(each, (1, 1, asking, tokens)) for each, tokens in parts], axis=-1
+    )
+    weights = ops.softmax(ops.where(allowed, scores, -1e9)) * ops.cast(allowed, "float32")
+    weights = ops.cast(weights, value.dtype)
+    before = first_key.shape[1]
+    found = ops.einsum("bhts,shd->bthd", weights[..., :before], first_value[0])
+    return found + ops.einsum("bhts,bshd->bthd", weights[..., before:], value)

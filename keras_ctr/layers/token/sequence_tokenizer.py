@@ -17,9 +17,11 @@ class SequenceTokenizer(Layer):
         x: field tokens `(B, T, D)`.
         histories: list (of any length) with, per sequence, its events `(B, S, D_e)` and their mask
             `(B, S)`, as `FeatureEmbedding(pool=None)` returns it.
+        apart: whether to return the tokens of the events alone.
 
     Returns:
-        Tokens `(B, sum of all S + separators + T, D)` and their mask, False for padding.
+        Tokens `(B, sum of all S + separators + T, D)` and their mask, False for padding; `T` is
+        left out where the events are `apart`, and `B` is then that of the histories.
 
     Reference:
         Zhang et al., "OneTrans", arXiv 2510.26104: sequence tokens, in front of the others, merged
@@ -53,14 +55,17 @@ class SequenceTokenizer(Layer):
                 shape=(len(histories_shape) - 1, width), initializer=small.clone(), name="separator"
             )
 
-    def call(self, x, histories):
+    def call(self, x, histories, apart=False):
         tokens, masks = [], []
         for at, (events, mask) in enumerate(histories):
             if at and self.separator:
-                tokens.append(ops.zeros_like(x[:, :1]) + self.separators[at - 1])  # (B, 1, D)
-                masks.append(ops.ones_like(x[:, :1, 0], dtype="bool"))
+                newest = tokens[-1][:, -1:]  # (B, 1, D)
+                tokens.append(ops.zeros_like(newest) + self.separators[at - 1])
+                masks.append(ops.ones_like(newest[..., 0], dtype="bool"))
             events = self.projections[at](self.norms[at](events))
             tokens.append(events + self.positions[at])  # (B, S, D)
             masks.append(mask)
-        masks.append(ops.ones_like(x[..., 0], dtype="bool"))
-        return ops.concatenate([*tokens, x], axis=1), ops.concatenate(masks, axis=1)
+        if not apart:
+            tokens.append(x)
+            masks.append(ops.ones_like(x[..., 0], dtype="bool"))
+        return ops.concatenate(tokens, axis=1), ops.concatenate(masks, axis=1)

@@ -30,16 +30,19 @@ class TransductionUnit(Layer):
     Call arguments:
         x: tokens `(B, T, D)`.
         mask: optional `(B, T)` bool, True where there is a token: the others are not attended to.
+        first: optional `(1, P, D)`, tokens before all rows, the context ones among them, whose mask
+            `(1, P)` is then given; see `Stack`. Their keys and values are computed once.
 
     Returns:
-        The increment, without `x`: `(B, T, D)`, or `(B, min(keep, T), D)`.
+        The increment, without `x`: `(B, T, D)`, or `(B, min(keep, T), D)`. With `first`: a pair of
+        theirs and this.
 
     Reference:
         Zhai et al., "Actions Speak Louder than Words", arXiv 2402.17152. `Q` and `K` are as wide
         as `U` and `V` here, `D` for all heads together.
     """
 
-    takes = {"x": "(B, T, D)", "mask": "(B, T)"}
+    takes = {"x": "(B, T, D)", "mask": "(B, T)", "first": "(1, P, D)"}
 
     def __init__(self, num_heads=4, num_context=0, keep=None, dropout=0.0, **kwargs):
         super().__init__(**kwargs)
@@ -74,30 +77,70 @@ class TransductionUnit(Layer):
             name="relative_bias",
         )
 
-    def call(self, x, mask=None, training=None):
+    def call(self, x, mask=None, training=None, first=None):
+        if first is not None:
+            return self._after(first, x, mask)
+        tokens, asking = x.shape[1], self.asking
+        gate, query, key, value = self._projected(x, asking)
+        scores = ops.einsum("bthd,bshd->bhts", query, key)
+        weights = self._weights(scores, range(tokens - asking, tokens), range(tokens), mask)
+        return self._out(ops.einsum("bhts,bshd->bthd", weights, value), gate)
+
+    def _after(self, first, x, mask):
+        """The increments of the `first` tokens, once for all rows, and of those behind them."""
+        before, tokens = first.shape[1], x.shape[1]
+        asking = min(self.asking, tokens)
+        first_asking = self.asking - asking
+        gate, query, first_key, first_value = self._projected(first, first_asking)
+        out = None
+        if first_asking:
+            scores = ops.einsum("bthd,bshd->bhts", query, first_key)
+            places = range(before - first_asking, before)
+            weights = self._weights(scores, places, range(before), mask)
+            out = self._out(ops.einsum("bhts,bshd->bthd", weights, first_value), gate)
+        gate, query, key, value = self._projected(x, asking)
+        places = range(before + tokens - asking, before + tokens)
+        scores = ops.einsum("bthd,shd->bhts", query, first_key[0])
+        weights = self._weights(scores, places, range(before), mask)
+        mixed = ops.einsum("bhts,shd->bthd", weights, first_value[0])
+        scores = ops.einsum("bthd,bshd->bhts", query, key)
+        weights = self._weights(scores, places, range(before, before + tokens), None)
+        return out, self._out(mixed + ops.einsum("bhts,bshd->bthd", weights, value), gate)
+
+    def _projected(self, x, asking):
+        """Gate `(B, asking, D)` and query `(B, asking, H, D/H)` of the last, key, value of all."""
         tokens, width = x.shape[1:]
         heads = (self.num_heads, width // self.num_heads)
-        x = self.norm(x)
-        gate, query = ops.split(self.gate_query(x[:, -self.asking :]), 2, axis=-1)
+        x, gate, query = self.norm(x), None, None
+        if asking:
+            gate, query = ops.split(self.gate_query(x[:, -asking:]), 2, axis=-1)
+            query = ops.reshape(query, (-1, asking, *heads))
         value, key = ops.split(self.value_key(x), 2, axis=-1)  # (B, T, D)
-        query = ops.reshape(query, (-1, self.asking, *heads))
         value, key = (ops.reshape(part, (-1, tokens, *heads)) for part in (value, key))
-        scores = ops.cast(ops.einsum("bthd,bshd->bhts", query, key), "float32")
-        distance = np.arange(tokens - self.asking, tokens)[:, None] - np.arange(tokens)
-        bias = ops.take(self.relative_bias, distance + tokens - 1, axis=1)  # (H, T', T)
-        weights = ops.silu(scores * heads[1] ** -0.5 + bias) / tokens
-        weights = weights * ops.cast(self._allowed(distance, mask), "float32")
-        mixed = ops.einsum("bhts,bshd->bthd", ops.cast(weights, value.dtype), value)
-        mixed = self.mixed_norm(ops.reshape(mixed, (-1, self.asking, width)))
+        return gate, query, key, value
+
+    def _weights(self, scores, asking, asked, mask):
+        """Weights `(B, H, T', T)` of scores, of tokens at such places."""
+        scores = ops.cast(scores, "float32")
+        distance = np.array(asking)[:, None] - np.array(asked)
+        all_tokens = (self.relative_bias.shape[1] + 1) // 2
+        bias = ops.take(self.relative_bias, distance + all_tokens - 1, axis=1)  # (H, T', T)
+        scale = (self.output_projection.units // self.num_heads) ** -0.5
+        weights = ops.silu(scores * scale + bias) / all_tokens
+        weights = weights * ops.cast(self._allowed(distance, asked, mask), "float32")
+        return ops.cast(weights, self.compute_dtype)
+
+    def _out(self, mixed, gate):
+        mixed = self.mixed_norm(ops.reshape(mixed, (-1, *gate.shape[1:])))
         return self.output_projection(self.drop(mixed * gate))
 
     def compute_output_shape(self, input_shape):
         batch, tokens, width = input_shape
         return batch, tokens if self.keep is None else min(self.keep, tokens), width
 
-    def _allowed(self, distance, mask):
+    def _allowed(self, distance, asked, mask):
         """Returns a bool tensor that broadcasts to `(B, H, T', T)`."""
-        seen = (distance >= 0) | (np.arange(distance.shape[1]) < self.num_context)
+        seen = (distance >= 0) | (np.array(asked) < self.num_context)
         seen = ops.convert_to_tensor(seen[None, None])
         if mask is None:
             return seen
