@@ -12,8 +12,11 @@ from keras_ctr.cli.commands import Json, app, show
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="A .keras file.")],
-    path: Annotated[str, typer.Argument(help="File to write, .onnx, or a folder for Triton.")],
-    format: Annotated[str | None, typer.Option(help="onnx or triton; default: by PATH.")] = None,
+    path: Annotated[str, typer.Argument(help="File to write, .onnx or .pt2, or a folder.")],
+    format: Annotated[
+        str | None,
+        typer.Option(help="onnx, pt2, triton or tf_saved_model; default: by PATH, else triton."),
+    ] = None,
     quantize: Annotated[
         str | None, typer.Option(help="Embedding tables as float16 or int8.")
     ] = None,
@@ -22,9 +25,8 @@ def export(
     """Writes a saved model as a file that serves raw rows without Keras or this package."""
     net = keras_ctr.zoo.load(model)
     written = net.export(path, format, quantize=quantize)
-    size = sum(
-        file.stat().st_size for file in (written, written.with_suffix(".data")) if file.is_file()
-    )
+    files = [written, written.with_suffix(".data"), *written.rglob("*")]
+    size = sum(file.stat().st_size for file in files if file.is_file())
     show({"file": str(written), "bytes": size}, as_json)
 
 

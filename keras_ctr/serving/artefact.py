@@ -6,9 +6,13 @@ import pathlib
 
 import numpy as np
 
+from keras_ctr.serving._pt2 import read_pt2
+from keras_ctr.serving._saved_model import read_saved_model
 from keras_ctr.serving.rows import feeds
 
 CARD, EXAMPLES, CHECKSUM = "keras_ctr.card", "keras_ctr.examples", "keras_ctr.checksum"
+BESIDE = "assets.extra/keras_ctr.json"  # in the folder of a SavedModel
+TRITON = "1/model.onnx"  # in a folder for Triton
 UNSIGNED = "0" * 64  # what stands in the place of the checksum while it is computed
 CLOSE = 1e-5  # of probabilities on another machine
 OUTPUT = "probability"
@@ -16,31 +20,46 @@ TOO_LARGE = "Numbers must be small enough for the model, which computes in float
 
 
 class Artefact:
-    """A model that `model.export` wrote, to be run by ONNX Runtime.
+    """A model that `model.export` wrote, to be run by ONNX Runtime, TensorFlow or PyTorch.
 
-    Needs the package `onnxruntime` and neither Keras nor a backend; nor does any other program
-    that runs the file. Opening it never runs code of the file's.
+    Needs the package that runs it (`onnxruntime`, where it is an `.onnx` file or a folder for
+    Triton) and neither Keras nor a backend; nor does any other program that runs it. Opening it
+    never runs code of the file's.
 
     >>> artefact = keras_ctr.serving.Artefact("model.onnx")    # doctest: +SKIP
     >>> artefact.predict([{"user": "u1", "item": "i7"}])       # doctest: +SKIP
     array([[0.0312]], dtype=float32)
 
     Args:
-        path: of the `.onnx` file.
-        threads: that one call may use.
+        path: of the `.onnx` or `.pt2` file, or of the folder for Triton or TensorFlow.
+        threads: that one call of ONNX Runtime may use.
 
     Attributes:
         card: dict: `model`, `schema`, `inputs`, `versions`, `metrics`, `quantize`, …
-        examples: dict with `rows`, a list of raw rows, and their `probabilities`.
+        examples: dict with `rows`, a list of raw rows, and their `probabilities`. Of a `.pt2` file
+            and of a model without an encoder the rows are packed arrays.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: it was not written by `export`, or has been changed or cut since.
-        ImportError: `onnxruntime` is missing.
+        ImportError: the package that runs it is missing.
     """
 
     def __init__(self, path, threads=1):
         self.path = pathlib.Path(path)
+        if self.path.is_dir() and (self.path / TRITON).is_file():
+            self.path = self.path / TRITON
+        if self.path.is_dir():
+            self.card, self.examples = _verified_folder(self.path)
+            self._run = read_saved_model(self.path, OUTPUT)
+        elif self.path.suffix == ".pt2":
+            found, self._run = read_pt2(self.path)
+            self.card, self.examples = found["card"], found["examples"]
+        else:
+            self._open(threads)
+
+    def _open(self, threads):
+        """Opens an ONNX file."""
         content = self.path.read_bytes()
         verify(self.path, content)
         runtime = _runtime()
@@ -49,12 +68,13 @@ class Artefact:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         beside = self.path.with_suffix(".data").is_file()  # weights larger than 2 GB
-        self._session = runtime.InferenceSession(
+        session = runtime.InferenceSession(
             str(self.path) if beside else content,
             sess_options=options,
             providers=["CPUExecutionProvider"],
         )
-        found = self._session.get_modelmeta().custom_metadata_map
+        self._run = lambda arrays: session.run([OUTPUT], arrays)[0]
+        found = session.get_modelmeta().custom_metadata_map
         self.card, self.examples = json.loads(found[CARD]), json.loads(found[EXAMPLES])
         if "weights" in self.card:
             _verify_weights(self.path.with_suffix(".data"), self.card["weights"])
@@ -84,7 +104,7 @@ class Artefact:
         """As `predict`, of arrays `(N, width)` by column."""
         if not len(next(iter(arrays.values()))):
             return np.zeros((0, 1), "float32")
-        return self._session.run([OUTPUT], arrays)[0]
+        return self._run(arrays)
 
     def check(self):
         """Replays the examples of the file.
@@ -128,6 +148,36 @@ def _verify_weights(path, digest):
     if not path.is_file() or file_digest(path) != digest:
         found = "changed bytes" if path.is_file() else "no such file"
         raise ValueError(f"{path} must be as `model.export` wrote it. Received: {found}")
+
+
+def sign_folder(path, card, examples):
+    """Puts the card and the examples into the folder of a SavedModel, with sums of its files."""
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    sums = {file.relative_to(path).as_posix(): file_digest(file) for file in files}
+    found = {"card": card, "examples": examples, "files": sums}
+    found["checksum"] = hashlib.sha256(json.dumps(found).encode()).hexdigest()
+    (path / BESIDE).parent.mkdir(exist_ok=True)
+    (path / BESIDE).write_text(json.dumps(found), encoding="utf-8")
+
+
+def _verified_folder(path):
+    """Returns card and examples of a SavedModel, once every file is as it was written."""
+    try:
+        found = json.loads((path / BESIDE).read_text(encoding="utf-8"))
+        checksum = found.pop("checksum")
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} must be a folder that `model.export` wrote. Received: {error}"
+        ) from error
+    wrong = ["its card"] * (hashlib.sha256(json.dumps(found).encode()).hexdigest() != checksum)
+    for name, digest in {} if wrong else found["files"].items():
+        if not (path / name).is_file() or file_digest(path / name) != digest:
+            wrong.append(name)
+    if wrong:
+        raise ValueError(
+            f"{path} must be as `model.export` wrote it. Received: changed {', '.join(wrong)}"
+        )
+    return found["card"], found["examples"]
 
 
 def sign(content):

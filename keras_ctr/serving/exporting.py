@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -13,16 +14,27 @@ from keras_ctr.features.frames import as_polars
 from keras_ctr.serving._onnx.columns import inputs_of
 from keras_ctr.serving._onnx.graph import OPSET
 from keras_ctr.serving._onnx.model import onnx_model
-from keras_ctr.serving.artefact import CARD, CHECKSUM, EXAMPLES, OUTPUT, UNSIGNED, file_digest, sign
+from keras_ctr.serving._pt2 import write_pt2
+from keras_ctr.serving._saved_model import write_saved_model
+from keras_ctr.serving.artefact import (
+    CARD,
+    CHECKSUM,
+    EXAMPLES,
+    OUTPUT,
+    UNSIGNED,
+    file_digest,
+    sign,
+    sign_folder,
+)
 from keras_ctr.serving.examples import made_rows
 
-FORMATS = ("onnx", "triton")
+FORMATS = ("onnx", "triton", "tf_saved_model", "pt2")
 QUANTIZED = (None, "float16", "int8")
 MOST_BYTES = 2**31 - 2**20  # of one file of protocol buffers
 
 
 def export(model, path, format=None, quantize=None, examples=None, metrics=None):
-    """Writes a trained model as a file that needs neither this package nor Keras to run.
+    """Writes a trained model as an artefact that needs neither this package nor Keras to run.
 
     The graph is written by a walk through the model's `keras.ops` calls, a node or a few for each,
     in float32; so it is the same from every backend, and no converter takes part. It holds the
@@ -34,15 +46,21 @@ def export(model, path, format=None, quantize=None, examples=None, metrics=None)
     needs `com.microsoft.MurmurHash3`, which ONNX Runtime has. A graph cannot refuse a value as the
     encoder does: an id that is out of range is unseen there.
 
-    The file also holds a card, some raw rows with their probabilities, and a checksum: see
-    `serving.Artefact`.
+    A SavedModel is the same graph in TensorFlow's operators, of the same inputs, for TensorFlow
+    Serving. A `.pt2` file is its part behind the encoder in PyTorch's, since PyTorch has no text:
+    `torch.export.load(path).module()` takes a dict of packed arrays. Both can be written from every
+    backend, where TensorFlow or PyTorch is installed.
+
+    Each also holds a card, some rows with their probabilities, and (but for `.pt2`, an archive with
+    those of its own) a checksum: see `serving.Artefact`.
 
     Args:
         model: an adapted `CTRModel`.
-        path: of the file, ending in `.onnx`, or of the folder for Triton. Weights larger than 2 GB
-            are written beside it, to `….data`.
-        format: `"onnx"`, or `"triton"`: a model folder of NVIDIA's server, `config.pbtxt` and
-            `1/model.onnx`. By default `"onnx"` where `path` ends so, else `"triton"`.
+        path: of the file, ending in `.onnx` or `.pt2`, or of the folder for the others. Weights
+            larger than 2 GB are written beside an `.onnx` file, to `….data`.
+        format: `"onnx"`; `"pt2"`; `"tf_saved_model"`, as Keras calls it; or `"triton"`: a model
+            folder of NVIDIA's server, `config.pbtxt` and `1/model.onnx`. By default what `path`
+            ends in, else `"triton"`.
         quantize: how embedding tables are kept: `None` as float32, `"float16"`, or `"int8"` with
             a scale for each row; all else stays float32.
         examples: raw rows to keep in the file instead of ones made of what the encoder has learnt:
@@ -50,15 +68,15 @@ def export(model, path, format=None, quantize=None, examples=None, metrics=None)
         metrics: dict of metrics for the card, such as `model.evaluate(test, return_dict=True)`.
 
     Returns:
-        The path of the ONNX file.
+        The path of the ONNX or `.pt2` file, or of the folder of the SavedModel.
 
     Raises:
         ValueError: a model that is not adapted, another format.
         NotImplementedError: the model calls a function that has no translation to ONNX here.
-        ImportError: the package `onnx` is missing.
+        ImportError: the package `onnx` is missing, or the one that the format is of.
     """
     path = pathlib.Path(path)
-    format = format or ("onnx" if path.suffix == ".onnx" else "triton")
+    format = format or {".onnx": "onnx", ".pt2": "pt2"}.get(path.suffix, "triton")
     require_choice(FORMATS, format=format)
     require_choice(QUANTIZED, quantize=quantize)
     if getattr(model, "schema", None) is None:
@@ -68,10 +86,14 @@ def export(model, path, format=None, quantize=None, examples=None, metrics=None)
         )
     _require_onnx()
     model.settle()
+    if format in ("onnx", "pt2") and path.suffix != f".{format}":
+        raise ValueError(f"`path` must end in '.{format}'. Received: path={str(path)!r}")
     if format == "onnx":
-        if path.suffix != ".onnx":
-            raise ValueError(f"`path` must end in '.onnx'. Received: path={str(path)!r}")
         return _write(model, path, quantize, examples, metrics)
+    if format == "tf_saved_model":
+        return _write_saved_model(model, path, quantize, examples, metrics)
+    if format == "pt2":
+        return _write_pt2(model, path, quantize, examples, metrics)
     file = _write(model, path / "1" / "model.onnx", quantize, examples, metrics)
     (path / "config.pbtxt").write_text(_triton(path.name, inputs_of(model)), encoding="utf-8")
     return file
@@ -98,6 +120,38 @@ def _write(model, path, quantize, examples, metrics):
     content = sign(made.SerializeToString())
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_bytes(content)
+    unfinished.replace(path)
+    return path
+
+
+def _write_saved_model(model, path, quantize, examples, metrics):
+    """Writes the folder of a SavedModel; what it replaces stays until it is whole."""
+    made = onnx_model(model, quantize, name=model.name)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_saved_model(made, unfinished, OUTPUT)
+    sign_folder(unfinished, _card(model, quantize, metrics), _examples(model, examples))
+    if path.exists():
+        shutil.rmtree(path)
+    unfinished.replace(path)
+    return path
+
+
+def _write_pt2(model, path, quantize, examples, metrics):
+    made = onnx_model(model, quantize, name=model.name, packed=True)
+    found = _examples(model, examples)
+    rows = found["rows"]
+    if model.encoder is not None:
+        rows = model.encoder.encode(rows, label=False)
+    shapes = model.schema.shapes()
+    arrays = {key: np.asarray(rows[key], dtype) for key, (_, dtype) in shapes.items()}
+    found["rows"] = {key: array.tolist() for key, array in arrays.items()}
+    several = {key: np.concatenate([array, array])[:8] for key, array in arrays.items()}
+    card = _card(model, quantize, metrics) | {"inputs": inputs_of(model, packed=True)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".unfinished.{path.name}")  # PyTorch looks at how it ends
+    write_pt2(made, unfinished, OUTPUT, several, {"card": card, "examples": found})
     unfinished.replace(path)
     return path
 

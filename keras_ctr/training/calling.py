@@ -35,8 +35,9 @@ class Called:
     def called(self, x):
         """Returns the probabilities `(N, 1)` of packed arrays, a NumPy array.
 
-        Arrays of one row beside others of several are what all rows share. Where calls are compiled for each number of rows, rows of padding are added up to the next
-        power of two, so that ten programs do for all of them.
+        Arrays of one row beside others of several are what all rows share. Where calls are compiled
+        for each number of rows, rows of padding are added up to the next power of two, so that ten
+        programs do for all of them.
         """
         rows = max(map(len, x.values()))
         compiled_in = self._recalibrated()

@@ -37,7 +37,7 @@ class PreNorm(Layer):
         if not self.sublayer.built:
             self.sublayer.build(input_shape)
 
-    def call(self, x, mask=None, training=None, first=None):
+    def call(self, x, mask=None, first=None, training=None):
         if first is None:
             return self.drop(self.sublayer(self.norm(x), mask=mask))
         of_first, of_x = self.sublayer(self.norm(x), mask=mask, first=self.norm(first))

@@ -31,7 +31,7 @@ class Serial(Layer):
     def build(self, input_shape):
         build_in_turn(self.units, input_shape)
 
-    def call(self, x, mask=None, training=None, first=None):
+    def call(self, x, mask=None, first=None, training=None):
         if first is not None:
             return self._after(first, x, mask)
         total = increment(self.units[0], x, mask)

@@ -42,7 +42,7 @@ class Stack(Layer):
         if not self.residual.built:  # one that comes from a saved config is built already
             self.residual.build((len(self.units), input_shape[-1]))
 
-    def call(self, x, mask=None, training=None, first=None):
+    def call(self, x, mask=None, first=None, training=None):
         return self.run(x, mask)[0] if first is None else self._run_after(first, x, mask)
 
     def run(self, x, mask=None):

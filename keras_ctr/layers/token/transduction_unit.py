@@ -77,7 +77,7 @@ class TransductionUnit(Layer):
             name="relative_bias",
         )
 
-    def call(self, x, mask=None, training=None, first=None):
+    def call(self, x, mask=None, first=None, training=None):
         if first is not None:
             return self._after(first, x, mask)
         tokens, asking = x.shape[1], self.asking

@@ -29,13 +29,14 @@ FEW = 64  # bounds that are compared at once
 MANY = 200_000  # tokens, of which one further spelling must do
 
 
-def inputs_of(model):
+def inputs_of(model, packed=False):
     """Returns the tensors that a graph takes, dicts as in a card, in the order of the schema.
 
     `name`; `dtype`; `width`, numbers per row; `holds`, what it is, for people; `separator` of
-    lists; `unit` of moments. With an encoder they are the raw columns, without the packed arrays.
+    lists; `unit` of moments. With an encoder they are the raw columns, without, or where `packed`
+    is asked for, the packed arrays.
     """
-    if model.encoder is None:
+    if packed or model.encoder is None:
         shapes = model.schema.shapes().items()
         return [_input(key, f"packed {key}", dtype, width) for key, ((width,), dtype) in shapes]
     found = []

@@ -6,7 +6,7 @@ from keras_ctr.serving._onnx.network import write_network
 from keras_ctr.serving.artefact import OUTPUT
 
 
-def onnx_model(model, quantize=None, name="keras_ctr"):
+def onnx_model(model, quantize=None, name="keras_ctr", packed=False):
     """Returns an `onnx.ModelProto` of a model.
 
     Args:
@@ -14,17 +14,18 @@ def onnx_model(model, quantize=None, name="keras_ctr"):
             without, the packed arrays of its schema.
         quantize: see `write_network`.
         name: of the graph.
+        packed: whether to leave the encoder out.
     """
     from onnx import helper
 
-    columns = inputs_of(model)
+    columns = inputs_of(model, packed)
     names = [column["name"] for column in columns]
     if OUTPUT in names:
         raise ValueError(
             f"No column may be called {OUTPUT!r}, as what is exported calls its output: rename it."
         )
     graph = Graph([*names, OUTPUT])
-    if model.encoder is None:
+    if packed or model.encoder is None:
         arrays = dict(zip(names, names, strict=True))
     else:
         arrays = write_columns(graph, model.encoder)

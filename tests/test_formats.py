@@ -1,0 +1,218 @@
+"""What is exported beside ONNX: SavedModels and `.pt2` files, the same graph in other operators."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from test_columns import EVERY, every_frame
+from test_serving import strange_rows
+
+from keras_ctr import Bag, Categorical, Numeric, Schema, Sequence, datasets, zoo
+from keras_ctr.serving import Artefact, _pt2, _saved_model, feeds
+
+BACKEND = keras.backend.backend()
+# Every model is written where its own backend runs the outcome, some from the others.
+SOME = ["dcnv2", "din", "deres"]
+FORMATS = {
+    "tf_saved_model": zoo.names() if BACKEND == "tensorflow" else SOME,
+    "pt2": zoo.names() if BACKEND == "torch" else SOME,
+}
+pytestmark = pytest.mark.filterwarnings("ignore")  # of tracing, by PyTorch and TensorFlow
+
+
+@pytest.fixture(scope="module")
+def train():
+    return datasets.from_pandas(every_frame(200), EVERY, valid=0, test=0, batch_size=100)[0]
+
+
+def moved(name, train, **options):
+    """A model whose weights are not those of its start."""
+    model, rng = zoo.get(name, **options).adapt(train), np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(variable + 0.1 * rng.normal(size=variable.shape).astype("float32"))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("format", "name"), [(format, name) for format, names in FORMATS.items() for name in names]
+)
+def test_the_predictions_of_the_model(format, name, train, tmp_path):
+    model = moved(name, train)
+    path = model.export(tmp_path / "model.pt2" if format == "pt2" else tmp_path / "m", format)
+    artefact, rows = Artefact(path), strange_rows()
+    assert artefact.check() <= 1e-5
+    arrays = feeds(artefact.inputs, rows) if format != "pt2" else packed(model, rows)
+    expected = model.predict(rows, verbose=0)
+    np.testing.assert_allclose(artefact.run(arrays), expected, atol=1e-5)
+    one = {key: array[:1] for key, array in arrays.items()}
+    np.testing.assert_allclose(artefact.run(one), expected[:1], atol=1e-5)
+
+
+def packed(model, rows):
+    arrays = model.encoder.encode(rows, label=False)
+    return {key: arrays[key] for key in model.schema.shapes()}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("quantize", ["float16", "int8"])
+def test_quantized(quantize, train, tmp_path):
+    model, rows = moved("deepfm", train), strange_rows()
+    saved = Artefact(model.export(tmp_path / "m", "tf_saved_model", quantize=quantize))
+    program = Artefact(model.export(tmp_path / "m.pt2", quantize=quantize))
+    onnx = Artefact(model.export(tmp_path / "m.onnx", quantize=quantize)).predict(rows)
+    np.testing.assert_allclose(saved.predict(rows), onnx, atol=1e-6)
+    np.testing.assert_allclose(program.run(packed(model, rows)), onnx, atol=1e-6)
+    assert np.abs(onnx - model.predict(rows)).max() > 1e-7
+
+
+@pytest.mark.once
+def test_hashes(tmp_path):
+    """Every length of text up to several blocks, and letters of several bytes."""
+    rng = np.random.default_rng(0)
+    texts = ["", "né", "日本語", "a" * 99] + [
+        "".join(rng.choice(list("abé日"), length)) for length in rng.integers(1, 14, 300)
+    ]
+    schema = Schema([Categorical("text", hash_size=1000), Numeric("x")])
+    frame = {"text": texts, "x": [0.5] * len(texts), "label": [0, 1] * (len(texts) // 2)}
+    train = datasets.from_pandas(frame, schema, valid=0, test=0)[0]
+    model = moved("dcnv2", train)
+    found = Artefact(model.export(tmp_path / "m", "tf_saved_model")).predict(frame)
+    expected = model.predict(frame)
+    assert len(np.unique(expected)) > 100
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.once
+def test_names_of_columns(tmp_path):
+    names = ["a b", "日本", "x:0", "1st", "x/y", "x.y", "-", "name", "rows", "self"]
+    with pytest.raises(ValueError, match="'self'"):
+        _with_columns(names)[0].export(tmp_path / "m", "tf_saved_model")
+    model, frame = _with_columns(names[:-1])
+    for format, path in (("tf_saved_model", "m"), ("onnx", "m.onnx"), ("pt2", "m.pt2")):
+        artefact = Artefact(model.export(tmp_path / path, format))
+        assert artefact.check() <= 1e-5
+        if format != "pt2":
+            np.testing.assert_allclose(artefact.predict(frame), model.predict(frame), atol=1e-6)
+
+
+def _with_columns(names):
+    frame = {name: ["u", "v", None, "w"] * 5 for name in names} | {"label": [0, 1] * 10}
+    schema = Schema([Categorical(name) for name in names])
+    model = moved("lr", datasets.from_pandas(frame, schema, valid=0, test=0)[0])
+    return model, frame
+
+
+@pytest.mark.once
+def test_lists(tmp_path):
+    """Empty ones, cut ones, and separators of regular expressions."""
+    schema = Schema(
+        [
+            Categorical("item"),
+            Sequence("seen", of="item", length=3, separator="^"),
+            Bag("tags", length=2, separator="|"),
+            Bag("words", length=4, separator=" "),
+        ]
+    )
+    lists = [[], ["a"], ["a", "b", "c", "a", "b"], None, ["b", "new"]]
+    frame = {key: lists * 8 for key in ("seen", "tags", "words")}
+    frame |= {"item": list("abcab") * 8, "label": [0, 1] * 20}
+    model = moved("din", datasets.from_pandas(frame, schema, valid=0, test=0)[0])
+    artefact = Artefact(model.export(tmp_path / "m", "tf_saved_model"))
+    np.testing.assert_allclose(artefact.predict(frame), model.predict(frame), atol=1e-6)
+    nothing = [{"item": "a", "seen": [], "tags": None, "words": ""}]
+    np.testing.assert_allclose(artefact.predict(nothing), model.predict(nothing), atol=1e-6)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("format", ["tf_saved_model", "pt2"])
+def test_a_process_without_keras(format, train, tmp_path):
+    model = moved("din", train)
+    path = model.export(tmp_path / "m.pt2" if format == "pt2" else tmp_path / "m", format)
+    arrays = packed(model, every_frame(5)) if format == "pt2" else None
+    arrays = arrays or feeds(Artefact(path).inputs, every_frame(5))
+    (tmp_path / "rows.json").write_text(json.dumps({k: v.tolist() for k, v in arrays.items()}))
+    kinds = {k: "int64" if v.dtype == object else str(v.dtype) for k, v in arrays.items()}
+    runs = {
+        "pt2": "import torch\nrun = torch.export.load(path).module()\n"
+        "rows = {k: torch.tensor(v, dtype=getattr(torch, kinds[k])) for k, v in rows.items()}\n"
+        "found = run(rows)['probability'].tolist()",
+        "tf_saved_model": "import tensorflow as tf\n"
+        "run = tf.saved_model.load(path).signatures['serving_default']\n"
+        "rows = {k: tf.constant(v, dtype=run.structured_input_signature[1][k].dtype)"
+        " for k, v in rows.items()}\n"
+        "found = run(**rows)['probability'].numpy().tolist()",
+    }
+    absent = {"keras", "keras_ctr"} if format == "pt2" else {"keras_ctr"}  # TensorFlow looks for it
+    code = (
+        "import json, sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'keras_ctr':\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        f"path, kinds = {str(path)!r}, {kinds!r}\n"
+        f"rows = json.load(open({str(tmp_path / 'rows.json')!r}))\n"
+        f"{runs[format]}\nassert not {absent} & set(sys.modules)\n"
+        "print(json.dumps(found))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    np.testing.assert_allclose(found, model.predict(every_frame(5)), atol=1e-5)
+
+
+@pytest.mark.once
+def test_changes_are_seen(train, tmp_path):
+    model = moved("lr", train)
+    path = model.export(tmp_path / "m", "tf_saved_model")
+    weights = next((path / "variables").glob("*.data*"))
+    for file in (path / "saved_model.pb", weights, path / "assets.extra" / "keras_ctr.json"):
+        content = file.read_bytes()
+        middle = len(content) // 2
+        changed = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        for wrong in (changed, content[:middle], None):
+            file.unlink() if wrong is None else file.write_bytes(wrong)
+            with pytest.raises(ValueError, match="as `model.export` wrote|that `model.export`"):
+                Artefact(path)
+        file.write_bytes(content)
+    Artefact(path).check()
+    path = model.export(tmp_path / "m.pt2")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"that `model.export` wrote"):
+        Artefact(path)
+
+
+@pytest.mark.once
+def test_replaced_whole_and_triton_opened(train, tmp_path):
+    first, second = moved("lr", train), moved("dcnv2", train)
+    first.export(tmp_path / "m", "tf_saved_model")
+    second.export(tmp_path / "m", "tf_saved_model")
+    assert Artefact(tmp_path / "m").card["model"] == "DCNV2"
+    second.export(tmp_path / "triton")
+    assert Artefact(tmp_path / "triton").check() <= 1e-5
+    with pytest.raises(ValueError, match="'.pt2'"):
+        first.export(tmp_path / "m", "pt2")
+    with pytest.raises(ValueError, match="folder that `model.export` wrote"):
+        Artefact(tmp_path)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("module", [_saved_model, _pt2])
+def test_every_operator_has_a_translation(module):
+    """Those that the writers of graphs name; `_pt2` begins behind the encoder."""
+    root = importlib.import_module("keras_ctr.serving._onnx").__path__[0]
+    named = set()
+    for file in ("activations", "columns", "model", "moments", "movement", "network", "operations"):
+        if module is _pt2 and file == "columns":
+            continue
+        source = open(f"{root}/{file}.py").read()
+        named |= set(re.findall(r'add\(\s*"([A-Z]\w*)"', source))
+    library = importlib.import_module("tensorflow" if module is _saved_model else "torch")
+    assert named - {"LabelEncoder"} <= set(module._operators(library))
+    assert len(named) > 15
