@@ -6,6 +6,7 @@ alone are called, so that TensorFlow Serving needs nothing else.
 """
 
 import functools
+import re
 
 import numpy as np
 
@@ -15,8 +16,8 @@ LARGE = 1024  # numbers, above which a constant is a variable: kept beside the g
 def write_saved_model(made, path, output):
     """Writes an `onnx.ModelProto` whose operators are those of `_onnx`.
 
-    Its signature `serving_default` takes the inputs of the graph by their names, `(rows, width)`,
-    and returns `{output: (rows, 1)}`.
+    Its signature `serving_default` takes the inputs of the graph, `(rows, width)`, by their names
+    as `arguments_of` has them, and returns `{output: (rows, 1)}`.
 
     Args:
         made: the model.
@@ -24,17 +25,11 @@ def write_saved_model(made, path, output):
         output: name of the output.
 
     Raises:
-        ValueError: a column that TensorFlow cannot name.
         ImportError: TensorFlow is missing.
     """
     from onnx import numpy_helper
 
     tf = _tensorflow()
-    if "self" in [each.name for each in made.graph.input]:
-        raise ValueError(
-            "A SavedModel takes its inputs as keyword arguments, of which none can be called "
-            "'self': rename the column."
-        )
     module = tf.Module()
     weights, module.weights = {}, []
     for proto in made.graph.initializer:
@@ -65,14 +60,30 @@ def write_saved_model(made, path, output):
                 found |= dict(zip(node.output, made_of, strict=True))
         return {output: found[output]}
 
-    signature = []
+    signature, arguments = [], arguments_of([each.name for each in made.graph.input])
     for each in made.graph.input:
         kind = each.type.tensor_type
         dtype = tf.string if kind.elem_type == 8 else tf.as_dtype(_numpy_dtype(kind.elem_type))
         width = kind.shape.dim[1].dim_value
-        signature.append(tf.TensorSpec((None, width), dtype, each.name))
+        signature.append(tf.TensorSpec((None, width), dtype, arguments[each.name]))
     module.call = tf.function(call, signature, autograph=False)
     tf.saved_model.save(module, str(path), signatures={"serving_default": module.call})
+
+
+def arguments_of(names):
+    """`{name of a column: name of the signature's argument}`.
+
+    The same where it is one: a letter, then letters, digits and `_`, ASCII, and not `self`.
+    """
+    found = {}
+    for name in names:
+        argument = re.sub(r"\W", "_", name, flags=re.ASCII)
+        if not argument[:1].isalpha() or argument == "self":
+            argument = f"column_{argument}"
+        while argument in found.values() or argument != name and argument in names:
+            argument += "_"
+        found[name] = argument
+    return found
 
 
 def read_saved_model(path, output):
@@ -86,10 +97,12 @@ def read_saved_model(path, output):
     signature = module.signatures["serving_default"]
 
     def run(arrays):
-        given = {}
+        given, arguments = {}, arguments_of(list(arrays))
         for name, array in arrays.items():
             texts = array.dtype == object
-            given[name] = tf.constant(array.tolist() if texts else array, shape=array.shape)
+            given[arguments[name]] = tf.constant(
+                array.tolist() if texts else array, shape=array.shape
+            )
         return signature(**given)[output].numpy()
 
     run.module = module  # which TensorFlow would let go of

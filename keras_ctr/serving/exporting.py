@@ -15,7 +15,7 @@ from keras_ctr.serving._onnx.columns import inputs_of
 from keras_ctr.serving._onnx.graph import OPSET
 from keras_ctr.serving._onnx.model import onnx_model
 from keras_ctr.serving._pt2 import write_pt2
-from keras_ctr.serving._saved_model import write_saved_model
+from keras_ctr.serving._saved_model import arguments_of, write_saved_model
 from keras_ctr.serving.artefact import (
     CARD,
     CHECKSUM,
@@ -47,7 +47,8 @@ def export(model, path, format=None, quantize=None, examples=None, metrics=None)
     encoder does: an id that is out of range is unseen there.
 
     A SavedModel is the same graph in TensorFlow's operators, of the same inputs, for TensorFlow
-    Serving. A `.pt2` file is its part behind the encoder in PyTorch's, since PyTorch has no text:
+    Serving; what is no name of an argument there is changed, see the card's `inputs`. A `.pt2` file
+    is its part behind the encoder in PyTorch's, since PyTorch has no text:
     `torch.export.load(path).module()` takes a dict of packed arrays. Both can be written from every
     backend, where TensorFlow or PyTorch is installed.
 
@@ -131,7 +132,10 @@ def _write_saved_model(model, path, quantize, examples, metrics):
     shutil.rmtree(unfinished, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_saved_model(made, unfinished, OUTPUT)
-    sign_folder(unfinished, _card(model, quantize, metrics), _examples(model, examples))
+    card = _card(model, quantize, metrics)
+    arguments = arguments_of([column["name"] for column in card["inputs"]])
+    card["inputs"] = [column | {"argument": arguments[column["name"]]} for column in card["inputs"]]
+    sign_folder(unfinished, card, _examples(model, examples))
     if path.exists():
         shutil.rmtree(path)
     unfinished.replace(path)

@@ -22,7 +22,7 @@ def feeds(columns, rows, context=None):
 
     Returns:
         Arrays `(N, width)`: text (object), missing values and empty lists as `""`, or float64 with
-        NaN for missing values.
+        NaN for missing values. Packed arrays are as they are, int32 and float32.
 
     Raises:
         ValueError: a column that is missing, or in both; values of the wrong kind, with the first
@@ -72,6 +72,8 @@ def _require(names, given, where=""):
 
 
 def _array(column, values):
+    if column["dtype"] in ("int32", "float32"):  # packed
+        return _packed(column, values)
     convert = _text if column["dtype"] == "string" else _numbers
     found = []
     for at, value in enumerate(values):
@@ -84,6 +86,17 @@ def _array(column, values):
             ) from error
     dtype = object if column["dtype"] == "string" else "float64"
     return np.array(found, dtype).reshape(len(values), column["width"])
+
+
+def _packed(column, values):
+    array = np.asarray(values)
+    whole = column["dtype"] != "int32" or array.dtype.kind in "iu"
+    if not whole or array.shape != (len(values), column["width"]):
+        raise ValueError(
+            f"Column {column['name']!r} must hold {column['holds']}, {column['width']} in a row. "
+            f"Received: {array.dtype} of shape {array.shape}"
+        )
+    return array.astype(column["dtype"])
 
 
 def _short(value):
