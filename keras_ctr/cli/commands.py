@@ -166,6 +166,7 @@ def train(
     row = {"model": model, "data": pathlib.Path(data).name, "recipe": recipe_.name, "seed": seed}
     row |= found | versions()
     if save:
+        pathlib.Path(save).parent.mkdir(parents=True, exist_ok=True)
         net.save(save)
     if results:
         studies.append(results, row)

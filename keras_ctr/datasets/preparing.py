@@ -2,19 +2,14 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
+from keras_ctr._cache import cache_folder
 from keras_ctr.datasets._raw.reader import Reader
 from keras_ctr.datasets._shards.encode import PASSES, encode
 from keras_ctr.datasets._shards.store import FORMAT, MANIFEST, read_manifest
 from keras_ctr.datasets._shards.writer import Writer
 from keras_ctr.datasets.progress import Progress
-
-
-def cache_folder(cache=None):
-    """`cache`, else `$KERAS_CTR_CACHE`, else `~/.cache/keras_ctr`."""
-    return Path(cache or os.environ.get("KERAS_CTR_CACHE") or Path.home() / ".cache" / "keras_ctr")
 
 
 def key(source, root, on_bad_rows):

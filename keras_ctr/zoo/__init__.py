@@ -5,13 +5,16 @@
 """
 
 import inspect
+import os
 import re
 
 import keras
 
+from keras_ctr._cache import cache_folder
 from keras_ctr._checks import unknown
 from keras_ctr._config import arguments
 from keras_ctr._contents import select, summary
+from keras_ctr.zoo import _hub
 from keras_ctr.zoo._base import CTRModel, dtype_policy
 from keras_ctr.zoo.afm import AFM
 from keras_ctr.zoo.afn import AFN
@@ -173,21 +176,28 @@ def names(group=None):
     return select(MODELS, GROUPS, group)
 
 
-def get(name, **config):
+def get(name, *, weights=None, **config):
     """Makes a model.
 
     Args:
         name: one of `names()`; or a `CTRModel` class of your own.
         **config: arguments of the class, see `info(name)`; and `dtype`, a Keras dtype policy such
             as `"mixed_bfloat16"`.
+        weights: of a trained model: a `.keras` file, an address `"hf://user/name"`, or the name of
+            a data set, whose file is looked for in the folder `weights` of the cache. Arguments,
+            columns and encoder are then those of the file.
 
     Returns:
-        A `CTRModel`, a `keras.Model` that is not tied to any data yet.
+        A `CTRModel`, a `keras.Model`; without `weights` it is not tied to any data yet.
 
     Raises:
-        ValueError: unknown name or argument; the message names the nearest match.
+        ValueError: unknown name or argument; the message names the nearest match. Weights of
+            another model, or arguments beside weights.
+        FileNotFoundError: no such weights; the message says how to make them.
     """
     cls = _class(name)
+    if weights is not None:
+        return _trained(cls, weights, config)
     policy = config.pop("dtype", None)
     for argument in config:
         if argument not in arguments(cls):
@@ -212,8 +222,45 @@ def info(name):
 
 
 def load(path):
-    """Loads a model saved with `model.save(path)`, on any backend. Never unpickles anything."""
+    """Loads a model saved with `model.save(path)`, on any backend.
+
+    Never unpickles anything, and runs no code of the file's: it holds names of classes of this
+    package, of Keras, and of those that the caller has registered.
+
+    Args:
+        path: of the file; or `"hf://user/name"`, `"hf://user/name@revision"`, of the Hugging Face
+            Hub (extra `hub`), from where it is downloaded once.
+    """
+    if str(path).startswith(_hub.SCHEME):
+        path = _hub.pulled(path)
     return keras.saving.load_model(path, safe_mode=True)
+
+
+def _trained(cls, weights, config):
+    """The model of a file, for `get`."""
+    if config:
+        raise ValueError(
+            "Weights come with the arguments they were trained with: give none beside them. "
+            f"Received: {', '.join(config)}"
+        )
+    path = str(weights)
+    if not path.startswith(_hub.SCHEME) and not os.path.exists(path):
+        name = name_of(cls)
+        if path.endswith(".keras") or os.sep in path:
+            raise FileNotFoundError(f"No such weights of {name}: {path}")
+        path = str(cache_folder() / "weights" / f"{name}-{weights}.keras")
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"There are no weights of {name} for {weights!r} here. They are made by: "
+                f"keras-ctr train {name} --data {weights} --save {path}"
+            )
+    model = load(path)
+    if type(model) is not cls:
+        raise ValueError(
+            f"{weights} must hold a model of the class {cls.__name__}. "
+            f"Received: {type(model).__name__}"
+        )
+    return model
 
 
 def name_of(model):

@@ -14,7 +14,7 @@ from keras_ctr.features.frames import is_raw
 from keras_ctr.layers import TOWER_ARGUMENTS, FeatureEmbedding
 from keras_ctr.layers.schema_layer import SchemaLayer
 from keras_ctr.training.trainer import Trainer
-from keras_ctr.zoo import _pretrained, _scoring
+from keras_ctr.zoo import _hub, _pretrained, _scoring
 from keras_ctr.zoo._building import dtype_policy, symbolic_batch
 from keras_ctr.zoo._files import read_moved, without_parts
 from keras_ctr.zoo._patterns import patterns, require_alternatives, require_uncalled
@@ -316,6 +316,32 @@ class CTRModel(Checked, Trainer):
         from keras_ctr.serving import export  # which stands on top of the zoo
 
         return export(self, filepath, format, quantize, examples, metrics)
+
+    def push_to_hub(
+        self, repo_id, *, metrics=None, license=None, private=False, token=None, message=None
+    ):
+        """Publishes the model on the Hugging Face Hub, for `zoo.load("hf://…")`.
+
+        The repository gets what Keras keeps there (a config, weights in HDF5, the encoder as JSON
+        and text) and a page that says what the model is, its columns and its metrics. The data's
+        licence must allow it: vocabularies are values of the training data.
+
+        Args:
+            repo_id: `"user/name"`; made where it is not there.
+            metrics: dict of numbers for the page, such as `model.evaluate(…, return_dict=True)`.
+            license: identifier for the page, such as `"apache-2.0"`.
+            private: whether a repository that is made is private.
+            token: of the hub; by default that of `hf auth login`, or `$HF_TOKEN`.
+            message: of the commit.
+
+        Returns:
+            The address of this very version, `"hf://user/name@commit"`.
+
+        Raises:
+            ValueError: a model that is not adapted.
+            ImportError: `huggingface_hub` is missing (extra `hub`).
+        """
+        return _hub.push(self, repo_id, metrics, license, private, token, message)
 
     def quantize(self, mode=None, config=None, **kwargs):
         """Raises `NotImplementedError`: only parts would be quantized, the tables not."""
