@@ -10,7 +10,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: demo test parity lint bench bench-defaults bench-serving cards notebooks clean
+.PHONY: demo test test-lowest parity lint bench bench-defaults bench-serving cards notebooks clean
 
 # What `demo` needs: one backend.
 .venv/demo: pyproject.toml constraints.txt
@@ -46,6 +46,12 @@ test-jax-others: .venv/all
 
 test-%: .venv/all
 	KERAS_BACKEND=$* OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations=10
+
+# The lowest versions that extras allow, in front of those of .venv.
+test-lowest: .venv/all
+	$(PIP:--constraint constraints.txt=) --no-deps --upgrade --target .venv/lowest -r tests/lowest.txt
+	PYTHONPATH=.venv/lowest KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+		tests/test_serving.py tests/test_service.py tests/test_hub.py
 
 # Other people's layers, beside the packages of .venv and without what theirs ask for: of them we
 # run layers alone, which need no more than .venv has.

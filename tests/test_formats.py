@@ -9,11 +9,13 @@ import sys
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from test_columns import EVERY, every_frame
-from test_serving import strange_rows
+from test_serving import FUNCTIONS, strange_rows
 
 from keras_ctr import Bag, Categorical, Numeric, Schema, Sequence, datasets, zoo
 from keras_ctr.serving import Artefact, _pt2, _saved_model, feeds
+from keras_ctr.serving._onnx import operations
 
 BACKEND = keras.backend.backend()
 # The graphs are the same from all backends; every one of them is tested as ONNX in `test_serving`.
@@ -202,6 +204,38 @@ def test_replaced_whole_and_triton_opened(train, tmp_path):
         Artefact(tmp_path)
 
 
+class Probe(zoo.CTRModel):
+    """All functions that no model of the zoo calls, of three copies of four numbers."""
+
+    def call(self, batch, training=None):
+        x = batch["values"][:, None] * np.array([[0.5], [1.0], [-2.0]], "float32")
+        parts = [ops.sum(ops.tanh(f(x)), axis=(1, 2)) for f in (*FUNCTIONS.values(), *FURTHER)]
+        return ops.sigmoid(0.05 * sum(parts))[:, None]
+
+
+FURTHER = [
+    *(ops.cosh, ops.sinh, ops.ceil, ops.round, ops.tan, ops.softsign, ops.softplus, ops.erf),
+    *(ops.elu, ops.selu, ops.celu, ops.relu6, ops.hard_shrink, ops.soft_shrink, ops.log_softmax),
+    *(ops.hard_sigmoid, ops.log_sigmoid, ops.tanh_shrink, ops.squareplus, ops.arctan, ops.negative),
+    lambda x: ops.min(x, axis=1, keepdims=True) + ops.prod(x, axis=1, keepdims=True),
+    lambda x: ops.cast(ops.logical_xor(x > 0, x <= 0.5), "float32"),
+    lambda x: ops.power(ops.abs(x) + 0.1, 1.5) + ops.gelu(x, approximate=True),
+    lambda x: ops.logsumexp(x, axis=1, keepdims=True),
+]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("format", ["onnx", "tf_saved_model", "pt2"])
+def test_functions_that_no_model_calls(format, rng, tmp_path):
+    model = Probe().adapt(Schema([Numeric(column) for column in "abcd"]))
+    batch = {"values": rng.normal(size=(20, 4)).astype("float32")}
+    expected = model.predict(batch, batch_size=20, verbose=0)
+    path = tmp_path / ("m" if format == "tf_saved_model" else f"m.{format}")
+    artefact = Artefact(model.export(path, format))
+    np.testing.assert_allclose(artefact.run(batch), expected, atol=1e-5)
+    assert expected.std() > 1e-2 and artefact.check() <= 1e-5
+
+
 @pytest.mark.once
 @pytest.mark.parametrize("module", [_saved_model, _pt2])
 def test_every_operator_has_a_translation(module):
@@ -213,6 +247,8 @@ def test_every_operator_has_a_translation(module):
             continue
         source = open(f"{root}/{file}.py").read()
         named |= set(re.findall(r'add\(\s*"([A-Z]\w*)"', source))
+    tables = (operations.UNARY, operations.BINARY, operations.COMPARISONS, operations.REDUCTIONS)
+    named |= {name for table in tables for name in table.values()}
     library = importlib.import_module("tensorflow" if module is _saved_model else "torch")
     assert named - {"LabelEncoder"} <= set(module._operators(library))
     assert len(named) > 15

@@ -5,6 +5,7 @@ import http.server
 import importlib
 import json
 import pathlib
+import sys
 import threading
 
 import keras
@@ -89,6 +90,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def answer(self, found, status=200):
         content = json.dumps(found).encode()
         self.send_response(status)
+        if status == 404:
+            self.send_header("X-Error-Code", "RepoNotFound")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -99,26 +102,34 @@ class Hub(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """The server; `huggingface_hub` asks it and nobody else."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    Hub.address = f"http://127.0.0.1:{server.server_port}"
-    Hub.repositories, Hub.fetched = {}, []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+@pytest.fixture(scope="module")
+def server():
+    found = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Hub.address = f"http://127.0.0.1:{found.server_port}"
+    thread = threading.Thread(target=found.serve_forever, daemon=True)
     thread.start()
-    constants = importlib.import_module("huggingface_hub.constants")
-    template = Hub.address + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "ENDPOINT", Hub.address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(
-        importlib.import_module("huggingface_hub.hf_api").api, "endpoint", Hub.address
-    )
-    yield Hub
-    server.shutdown()
-    server.server_close()
+    yield
+    found.shutdown()
+    found.server_close()
     thread.join()
+
+
+@pytest.fixture
+def hub(server, monkeypatch, tmp_path):
+    """The server; `huggingface_hub` asks it and nobody else."""
+    Hub.repositories, Hub.fetched = {}, []
+    api = importlib.import_module("huggingface_hub.hf_api").api
+    constants = {
+        "ENDPOINT": Hub.address,
+        "HUGGINGFACE_CO_URL_TEMPLATE": Hub.address + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+    }
+    modules = [m for name, m in sys.modules.items() if name.startswith("huggingface_hub.")]
+    for module in modules:  # which have copies of them, in older versions
+        for name in constants.keys() & vars(module).keys():
+            monkeypatch.setattr(module, name, constants[name])
+    monkeypatch.setattr(api, "endpoint", Hub.address)
+    return Hub
 
 
 @pytest.fixture(scope="module")

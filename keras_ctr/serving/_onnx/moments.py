@@ -27,8 +27,10 @@ class Moments:
                 angle = self.add("Add", [seconds, self.number(shift)])
                 angle = self.add("Mul", [angle, self.number(2 * np.pi)])
                 angle = self.add("Div", [angle, self.number(CYCLES[part])])
-                for wave, kind in (("sin", "Sin"), ("cos", "Cos")):
-                    self.derived[f"{name}.{wave}"] = self.add(kind, [angle])
+                self.derived[f"{name}.sin"] = self.add("Sin", [angle])
+                # Its cosine, which ONNX Runtime has for float64 only since its version 1.23.
+                ahead = self.add("Add", [angle, self.number(np.pi / 2)])
+                self.derived[f"{name}.cos"] = self.add("Sin", [ahead])
             else:
                 assert part in NAMES_OF_TIME
                 value = self._name_of(part, whole)
