@@ -97,8 +97,12 @@ bench: .venv/all
 bench-defaults: .venv/defaults
 	$(BIN)/python tests/bench/defaults.py --out tests/bench/defaults
 
-bench-serving: .venv/all
-	KERAS_BACKEND=torch $(BIN)/python tests/bench/serving.py --out tests/bench/serving
+# torch-rechub, whose export of DeepFM stands beside ours.
+.venv/rechub: .venv/all
+	$(PIP) --no-deps --upgrade --target $@ torch-rechub tqdm
+
+bench-serving: .venv/rechub
+	KERAS_BACKEND=torch PYTHONPATH=.venv/rechub $(BIN)/python tests/bench/serving.py --out tests/bench/serving
 	KERAS_BACKEND=jax $(BIN)/python tests/bench/serving.py --out tests/bench/serving
 	KERAS_BACKEND=tensorflow $(BIN)/python tests/bench/serving.py --out tests/bench/serving
 	KERAS_BACKEND=torch $(BIN)/python tests/bench/service.py --out tests/bench/service

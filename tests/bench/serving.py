@@ -10,10 +10,14 @@ OUT.md is the table of all.
 - `frame, loop`: the encoder's data frame, then Keras's `predict`, as both were before.
 - `predict`: of a pandas frame; `predict, dicts`: of a list of dicts.
 - `onnx N`: `Artefact.run` of arrays, with N threads; `onnx N, dicts`: `Artefact.predict`.
+- `deepfm, onnx N`: a DeepFM of the sizes of torch-rechub's, raw columns in, or ids;
+- `torch-rechub deepfm, ids in, onnx N`: its own export, which takes ids, where it is installed
+  (`make .venv/rechub`).
 """
 
 import argparse
 import functools
+import itertools
 import pathlib
 import tempfile
 import time
@@ -80,6 +84,46 @@ def ways(model, path, rows):
         yield f"onnx {threads}, dicts", functools.partial(artefact.predict, dicts)
 
 
+def deepfms(folder, model, rows):
+    """Yields `(name, call)` of DeepFM, ours and torch-rechub's, of one size."""
+    units = [256, 128]
+    packed = model.encoder.encode(rows, label=False)["ids"]
+    for way, data in (("", _Encoded(model)), (", ids in", model.schema)):
+        ours = zoo.get("deepfm", embedding_dim=16, hidden_units=units).adapt(data)
+        artefact = ours.export(folder / "deepfm.onnx")
+        for threads in (1, 2):
+            opened = Artefact(artefact, threads)
+            arrays = feeds(opened.inputs, rows) if not way else {"ids": packed}
+            yield f"deepfm{way}, onnx {threads}", functools.partial(opened.run, arrays)
+    try:
+        from torch_rechub.basic.features import SparseFeature
+        from torch_rechub.models.ranking import DeepFM
+        from torch_rechub.utils.onnx_export import ONNXExporter
+    except ImportError as error:
+        print(f"torch-rechub is left out: {error}", flush=True)
+        return
+    import onnxruntime
+
+    sizes = {feature.name: feature.size for feature in model.schema.categoricals}
+    features = [SparseFeature(name, size, embed_dim=16) for name, size in sizes.items()]
+    theirs = DeepFM(features, features, {"dims": units, "dropout": 0.0, "activation": "relu"})
+    ONNXExporter(theirs).export(str(folder / "rechub.onnx"))
+    given = dict(zip(sizes, packed.T.astype("int64", order="C"), strict=True))
+    for threads in (1, 2):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        session = onnxruntime.InferenceSession(str(folder / "rechub.onnx"), options)
+        call = functools.partial(session.run, None, given)
+        yield f"torch-rechub deepfm, ids in, onnx {threads}", call
+
+
+class _Encoded:
+    """What `adapt` looks at of data."""
+
+    def __init__(self, model):
+        self.schema, self.encoder = model.schema, model.encoder
+
+
 def table(rows):
     """Returns Markdown: a line per way and backend, p50 and p99 of 1 and of 100 rows."""
     lines = [
@@ -96,6 +140,23 @@ def table(rows):
     return "\n".join(lines)
 
 
+def figure(rows, path):
+    """Draws p50 of one row as bars, with a line to p99."""
+    from matplotlib.figure import Figure
+
+    one = [row for row in rows if int(row["rows"]) == 1]
+    names = [f"{row['way']} ({row['backend']})" for row in one]
+    p50, p99 = (np.array([float(row[key]) for row in one]) for key in ("p50_ms", "p99_ms"))
+    drawn = Figure(figsize=(8, 0.3 * len(one) + 1), layout="constrained")
+    axes = drawn.subplots()
+    axes.barh(names, p50, xerr=[np.zeros(len(one)), np.maximum(p99 - p50, 0)], color="#4c72b0")
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("milliseconds for one raw row: p50, and a line to p99")
+    axes.grid(axis="x", alpha=0.3)
+    drawn.savefig(path, dpi=110)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, help="name of the CSV and Markdown files")
@@ -109,7 +170,10 @@ def main():
         file = model.export(pathlib.Path(folder) / "model.onnx")
         for count in (1, 100):
             rows = frame(count, seed=1).drop(columns="label")
-            for way, call in ways(model, file, rows):
+            made = [ways(model, file, rows)]
+            if backend == "torch":
+                made.append(deepfms(pathlib.Path(folder), model, rows))
+            for way, call in itertools.chain(*made):
                 values = (backend, way, count, *timed(call), hardware())
                 append(path, dict(zip(COLUMNS, values, strict=True)))
                 print(*values[:-1], flush=True)
@@ -117,6 +181,7 @@ def main():
     machines = ", ".join(dict.fromkeys(row["hardware"] for row in rows))
     text = f"DCN-V2 on 39 raw columns, {machines}.\n\n{table(rows)}\n"
     path.with_suffix(".md").write_text(text)
+    figure(rows, path.with_suffix(".png"))
     print(text)
 
 
