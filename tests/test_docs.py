@@ -64,7 +64,7 @@ def test_readme_runs(sandbox, monkeypatch):
     for code in (first, *others):
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile(code, "README.md", "exec"), scope)
-    assert len(others) == 5
+    assert len(others) == 6
     assert (sandbox / "clicks.onnx").stat().st_size > 0
     assert (sandbox / "deres.keras").stat().st_size > 0
 
