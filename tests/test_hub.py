@@ -234,7 +234,7 @@ class TestWeights:
         assert isinstance(zoo.get("lr", weights="synthetic"), zoo.LR)
 
     def test_the_small_file_of_the_tests(self):
-        model = zoo.get("dcnv2", weights=SAVED / "dcnv2-synthetic.keras")
+        model = zoo.get("dcnv2", weights=SAVED / "trained" / "dcnv2-synthetic.keras")
         test = datasets.load("synthetic", rows=20_000)[2]
         model.compile()
         assert model.evaluate(test, verbose=0, return_dict=True)["auc"] > 0.65

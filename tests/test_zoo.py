@@ -32,6 +32,21 @@ def test_contract(name):
     ran["check_model"].add(name)
 
 
+@pytest.mark.parametrize("name", ["dcnv2", "din", "deres"])
+def test_compiled_steps_in_half_precision(name):
+    """Those of the contract are taken one by one on TensorFlow."""
+    batch, label = testing.example_batch(testing.example_schema())
+    model = zoo.get(name, dtype="mixed_bfloat16", **exchange.SMALL[name])
+    model.adapt(testing.example_schema()).compile(keras.optimizers.Adam(0.01))
+    loss = model.fit(batch, label, batch_size=64, epochs=5, verbose=0).history["loss"]
+    assert loss[-1] < loss[0]
+    found, called = (
+        model.predict(batch, batch_size=64, verbose=0),
+        testing.probabilities(model, batch),
+    )
+    np.testing.assert_allclose(found, called, atol=0.02)
+
+
 SCHEMAS = {
     "quantities": Schema([Numeric("price"), Numeric("age")]),
     "names": Schema([Categorical("user", 5), Categorical("item", 4)]),
