@@ -9,7 +9,7 @@ a folder of memory-mapped shards in the cache. `SOURCES` is the table of content
 import importlib
 from pathlib import Path
 
-from keras_ctr._checks import unknown
+from keras_ctr._checks import require_choice, unknown
 
 SOURCES = {
     "synthetic": "keras_ctr.datasets.synthetic:Synthetic",
@@ -44,6 +44,7 @@ def load(
     seed=0,
     cache=None,
     on_bad_rows="error",
+    check="once",
     **options,
 ):
     """Loads a data set and returns `(train, valid, test)`.
@@ -63,6 +64,9 @@ def load(
         seed: fixes the order of training rows, the parts cut from a file, and generated data.
         cache: folder of prepared data; by default `$KERAS_CTR_CACHE`, else `~/.cache/keras_ctr`.
         on_bad_rows: `"error"`, or `"skip"` to leave malformed rows out (`dataset.skipped_rows`).
+        check: when a prepared file is compared with its checksum (a second for 2 GB): `"once"`,
+            before it is first used, and not again until its inode, size or time of change is
+            another; `"always"`, in every process; or `"never"`.
         **options: those of the data set; for files `label` (required), `group`, `weight`,
             `schema`, `valid` and `test` (fractions of the rows), and `split`, see `from_pandas`:
             `"random"` or `"group"`; a file is not cut by time, since it is read once, in its order.
@@ -72,7 +76,8 @@ def load(
         a file whose fraction is 0.
 
     Raises:
-        ValueError: an unknown name or option, bad rows, ids out of range.
+        ValueError: an unknown name or option, bad rows, ids out of range; a prepared file that has
+            changed, also later, when it is first read.
         FileNotFoundError: raw files that are missing; says what to get and where to put it.
         OSError: the cache cannot be written.
 
@@ -81,10 +86,12 @@ def load(
     >>> train, valid, test = load("synthetic", rows=1000)
     >>> batch, label = train[0]
     """
+    from keras_ctr.datasets._shards.checking import WHEN
     from keras_ctr.datasets._shards.store import Store
 
+    require_choice(WHEN, check=check)
     folder = prepare(name_or_path, root, seed=seed, cache=cache, on_bad_rows=on_bad_rows, **options)
-    store = Store(folder)
+    store = Store(folder, check)
     if store.encoder.source is not None:
         batch_size = batch_size or 4096
     return _datasets(store.splits, store.encoder, batch_size, seed)

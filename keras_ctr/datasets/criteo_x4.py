@@ -48,6 +48,10 @@ class Criteo(OneFile):
         columns = ["label", *INTEGERS, *HASHES]
         return reader.text(path, columns, self.numbers(), separator="\t", quoted=False)
 
+    def label_rows(self, path, reader):
+        columns, how = ["label", *INTEGERS, *HASHES], {"separator": "\t", "quoted": False}
+        return reader.text(path, columns, self.numbers(), only=["label"], **how)
+
     def read(self, path, reader):
         columns = ["label", *INTEGERS, *HASHES]
         if len(reader.names(path, separator="\t", quoted=False)) == len(columns) - 1:

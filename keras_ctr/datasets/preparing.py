@@ -6,7 +6,8 @@ from pathlib import Path
 
 from keras_ctr._cache import cache_folder
 from keras_ctr.datasets._raw.reader import Reader
-from keras_ctr.datasets._shards.encode import PASSES, encode
+from keras_ctr.datasets._shards.encode import encode
+from keras_ctr.datasets._shards.lock import only_one
 from keras_ctr.datasets._shards.store import FORMAT, MANIFEST, read_manifest
 from keras_ctr.datasets._shards.writer import Writer
 from keras_ctr.datasets.progress import Progress
@@ -51,13 +52,15 @@ def prepare(source, root=None, out=None, on_bad_rows="error", cache=None):
         return folder
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"`out` must be a new or empty folder. Received: {folder}")
-    _write(source, root, folder, reader, data_key)
+    with only_one(folder):
+        if not (folder / MANIFEST).is_file():  # or another process has written it meanwhile
+            _write(source, root, folder, reader, data_key)
     return folder
 
 
 def _write(source, root, folder, reader, data_key):
     sizes = sum(Path(path).stat().st_size for path in source.files(root))
     facts = {"source": source.name, "options": source.options, "key": data_key}
-    with Progress(f"Preparing {source.title}", sizes * PASSES) as progress:
+    with Progress(f"Preparing {source.title}", sizes * source.passes) as progress:
         reader.progress = progress.advance
         encode(source, root, reader, lambda encoder: Writer(folder, encoder, facts), progress.over)

@@ -41,7 +41,10 @@ class Source:
         folders: names of the folders looked for below `$KERAS_CTR_DATA` and the cache's `raw`.
         extras: names of float columns that `frames` yields beside those of the schema.
         get: what to download, from where: the sentence shown when the files are missing.
+        passes: how often `frames` reads the files until the data are prepared, for the progress.
     """
+
+    passes = 2
 
     name = None
     revision = 1

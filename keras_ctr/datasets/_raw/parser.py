@@ -9,14 +9,23 @@ from keras_ctr.features.tokens import spelled
 
 
 class Parser:
-    """Turns a block of whole lines into a frame."""
+    """Turns a block of whole lines into a frame.
 
-    def __init__(self, path, columns, numbers, separator, quoted, encoding, refuse):
+    Args:
+        only: columns that are wanted, or `None` for all. The same rows are refused in any case.
+    """
+
+    def __init__(self, path, columns, numbers, separator, quoted, encoding, refuse, only=None):
         self.path, self.columns, self.numbers = path, columns, numbers
+        self.only = only
         self.separator, self.quoted, self.encoding = separator, quoted, encoding
         self.refuse = refuse
 
     def __call__(self, block, first_line):
+        frame = self._parsed(block, first_line)
+        return frame if self.only is None or not len(frame) else frame.select(self.only)
+
+    def _parsed(self, block, first_line):
         if b"\r\n" in block:
             block = block.replace(b"\r\n", b"\n")
         if self.encoding != "utf-8":
@@ -33,9 +42,14 @@ class Parser:
         return self._row_by_row(block, first_line)
 
     def _read(self, block, numbers):
+        # Numbers are read whether they are wanted or not: one that is none refuses its row.
+        wanted = None if self.only is None else {*self.only, *self.numbers}
         return pl.read_csv(
             block,
             has_header=False,
+            columns=None
+            if wanted is None
+            else [at for at, name in enumerate(self.columns) if name in wanted],
             schema={c: pl.Float64 if c in numbers else pl.String for c in self.columns},
             separator=self.separator,
             quote_char='"' if self.quoted else None,
@@ -120,7 +134,7 @@ class Parser:
     def _with_numbers(self, frame):
         """Returns a frame of text with its numbers, and `{row: (column, text that is none)}`."""
         wrong = {}
-        for name in self.columns:
+        for name in frame.columns:
             if name not in self.numbers:
                 continue
             text = frame[name].str.strip_chars().replace("", None)

@@ -83,7 +83,15 @@ class Reader:
             raise ValueError(f"{path} is truncated or damaged: {error}") from error
 
     def text(
-        self, path, columns, numbers=(), separator=None, header=False, quoted=True, encoding="utf-8"
+        self,
+        path,
+        columns,
+        numbers=(),
+        separator=None,
+        header=False,
+        quoted=True,
+        encoding="utf-8",
+        only=None,
     ):
         """Yields the rows of a delimited text file, given its columns in order.
 
@@ -95,13 +103,14 @@ class Reader:
             header: whether the first line is not data.
             quoted: whether `"` quotes fields, or is a character like others.
             encoding: `"utf-8"` or `"latin-1"`.
+            only: names of the columns that are wanted; `None`: all. The same rows are refused.
         """
         columns = list(columns)
         twice = sorted({name for name in columns if columns.count(name) > 1})
         if twice:
             raise ValueError(f"{path} must name each column once. Twice: {', '.join(twice)}")
         separator = separator or SEPARATORS.get(suffix(path), "\t")
-        parse = Parser(path, columns, set(numbers), separator, quoted, encoding, self.refuse)
+        parse = Parser(path, columns, set(numbers), separator, quoted, encoding, self.refuse, only)
         line = 1
         for block in line_blocks(path, separator if quoted else None, self.progress):
             lines = block.count(b"\n")

@@ -8,8 +8,6 @@ import numpy as np
 
 from keras_ctr.features.encoder import Encoder
 
-PASSES = 2  # over the rows, where an encoder has to be fitted
-
 
 def encode(source, root, reader, open_sink, over=iter, encoder=None):
     """Encodes all rows of a source: fits an encoder on those of train, then encodes everything.

@@ -8,11 +8,11 @@ A folder is written under a temporary name and renamed when it is whole. No Kera
 """
 
 import json
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from keras_ctr.datasets._shards.checking import Checks, Shard, signed
 from keras_ctr.datasets._shards.split import SCAN_IDS, Split, check_ids
 from keras_ctr.features.encoder import Encoder
 from keras_ctr.features.schema import Schema
@@ -40,6 +40,8 @@ def read_manifest(folder):
             f"A prepared data set must be of format {FORMAT}. Received: format "
             f"{manifest.get('format')!r} in {folder}. {remedy(folder)}"
         )
+    if "crc32" in manifest and manifest != signed(manifest):  # older ones have none
+        raise ValueError(f"{path} is damaged: its checksum is another. {remedy(folder)}")
     return manifest
 
 
@@ -51,46 +53,58 @@ def remedy(folder):
 class Store:
     """A prepared data set, opened: `splits`, `schema`, `encoder`, `manifest`.
 
+    What is small (manifest, encoder, labels) is compared with its checksum at once, each other file
+    before it is first used: what is damaged raises `ValueError` there.
+
     Args:
         folder: what a `Writer` wrote.
+        check: `"once"`, `"always"` or `"never"`, see `Checks`.
 
     Raises:
         FileNotFoundError: no manifest, or a file it names is missing.
-        ValueError: a format of another version, a file of the wrong size, an id outside its table.
+        ValueError: a format of another version, a file of the wrong size or content, an id outside
+            its table.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, check="once"):
         self.folder = Path(folder)
         self.manifest = read_manifest(folder)
+        self._checks = Checks(folder, check, remedy(folder))
+        for name, crc32 in self.manifest.get("encoder", {}).items():
+            self._checks.file(f"encoder/{name}", crc32)
         self.schema = Schema.from_dict(self.manifest["schema"])
         self.encoder = Encoder.load(self.folder / "encoder")
         self.splits = {}
         for name, entry in self.manifest["splits"].items():
             shards = [self._shard(shard) for shard in entry["shards"]]
             split = Split(shards, entry["skipped_rows"])
-            ids = sum(s[key].size for s in split.shards for key in self.schema.bounds())
-            if ids < SCAN_IDS or not self._within_bounds(entry):
+            ids = sum(s.get(key).size for s in split.shards for key in self.schema.bounds())
+            if (check == "never" and ids < SCAN_IDS) or not self._within_bounds(entry):
                 check_ids(name, split, self.schema)
             self.splits[name] = split
 
     def verify(self):
-        """Reads every array and compares its checksum with the manifest's.
+        """Reads every file and compares its checksum with the manifest's.
 
         Raises:
             ValueError: names the first file whose content has changed.
         """
+        checks = Checks(self.folder, "always", remedy(self.folder))
+        for name, crc32 in self.manifest.get("encoder", {}).items():
+            checks.file(f"encoder/{name}", crc32)
         for name, entry in self.manifest["splits"].items():
             for at, shard in enumerate(entry["shards"]):
                 for key, array in shard["arrays"].items():
-                    stored = np.ascontiguousarray(self.splits[name].shards[at][key])
-                    if zlib.crc32(stored) != array["crc32"]:
-                        raise ValueError(
-                            f"{self.folder / array['file']} has changed since it was written: its "
-                            f"checksum is not {array['crc32']}. {remedy(self.folder)}"
-                        )
+                    stored = self.splits[name].shards[at].get(key)
+                    checks.array(array["file"], stored, array["crc32"])
 
     def _shard(self, entry):
-        return {key: self._array(array) for key, array in entry["arrays"].items()}
+        arrays = {key: self._array(array) for key, array in entry["arrays"].items()}
+
+        def check(key, array):
+            self._checks.array(entry["arrays"][key]["file"], array, entry["arrays"][key]["crc32"])
+
+        return Shard(arrays, check)
 
     def _array(self, entry):
         path = self.folder / entry["file"]
@@ -103,7 +117,7 @@ class Store:
             )
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
+        except Exception as error:  # of any kind, since NumPy reads the head of a file as Python
             raise ValueError(f"{path} is damaged: {error}. {remedy(self.folder)}") from error
         if list(array.shape) != entry["shape"] or str(array.dtype) != entry["dtype"]:
             raise ValueError(

@@ -44,11 +44,16 @@ class OneFile(Source):
     the folds depend on how many rows each class has.
     """
 
+    passes = 3  # the first of them over labels alone
     _folds = None
 
     def rows(self, path, reader):
         """Yields the frames of the raw file, with the columns of the schema."""
         raise NotImplementedError
+
+    def label_rows(self, path, reader):
+        """As `rows`, where nothing but the label is looked at."""
+        return self.rows(path, reader)
 
     def frames(self, root, reader):
         (path,) = self.files(root)
@@ -64,7 +69,7 @@ class OneFile(Source):
         state = (str(path), Path(path).stat().st_mtime_ns, reader.on_bad_rows)
         if self._folds is None or self._folds[0] != state:
             name, skipped, y, start = self.schema().label, reader.skipped, [], 0
-            for frame in self.rows(path, reader):
+            for frame in self.label_rows(path, reader):
                 found = labels(frame[name], name, lambda at, start=start: start + at)
                 y.append(found[:, 0].astype(np.int8))
                 start += len(frame)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import socket
 import uuid
 import zlib
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_ctr._version import __version__
+from keras_ctr.datasets._shards.checking import file_crc32, signed
 from keras_ctr.datasets._shards.split import bounds
 from keras_ctr.datasets._shards.store import FORMAT, MANIFEST
 from keras_ctr.datasets.sources import SPLITS
@@ -40,8 +43,9 @@ class Writer:
         self._waiting = {}
 
     def __enter__(self):
-        name = f".{self.folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.unfinished"
-        self._temporary = self.folder.parent / name
+        sweep(self.folder.parent)
+        mine = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._temporary = self.folder.parent / f".{self.folder.name}.{mine}.unfinished"
         try:
             self._temporary.mkdir(parents=True)
             self.encoder.save(self._temporary / "encoder")
@@ -103,15 +107,17 @@ class Writer:
     def _finish(self):
         for split in list(self._waiting):
             self._write_shard(split)
+        encoder = sorted((self._temporary / "encoder").iterdir())
         manifest = {
             "format": FORMAT,
             "keras_ctr": __version__,
             **self._facts,
             "schema": self.encoder.schema.to_dict(),
+            "encoder": {path.name: file_crc32(path) for path in encoder},
             "splits": {name: self._splits[name] for name in SPLITS if name in self._splits},
         }
         with open(self._temporary / MANIFEST, "w", encoding="utf-8") as file:
-            json.dump(manifest, file, indent=1)
+            json.dump(signed(manifest), file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -128,3 +134,29 @@ class Writer:
             f"The data set could not be written to {self.folder} ({error.strerror or error}). "
             "What was written of it has been removed",
         ) from error
+
+
+def sweep(folder):
+    """Removes what killed runs of this machine have left in a folder.
+
+    Args:
+        folder: where stores are written. Unfinished ones of processes that live stay, and those of
+            other machines.
+    """
+    name = re.compile(r"\..+\.(?P<host>.*)-(?P<pid>\d+)-[0-9a-f]{8}\.unfinished")
+    for path in folder.glob(".*.unfinished") if folder.is_dir() else ():
+        found = name.fullmatch(path.name)
+        if found and found["host"] == socket.gethostname() and not _lives(int(found["pid"])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _lives(pid):
+    if os.name == "nt":  # where signal 0 is not a question
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
