@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from keras_ctr import Categorical, Encoder, Numeric, Schema, Sequence
+from keras_ctr.datasets._shards import checking
 from keras_ctr.datasets._shards import split as _split
 from keras_ctr.datasets._shards import writer as _writer
 from keras_ctr.datasets._shards.checking import CHECKED, Checks, signed
@@ -201,16 +202,16 @@ def test_a_file_is_checked_before_it_is_first_used(tmp_path, encoder):
 
 def test_what_was_checked_is_not_read_again(tmp_path, encoder, monkeypatch):
     folder = write(tmp_path / "store", encoder)
-    for path in folder.rglob("*"):
-        os.utime(path, (1e9, 1e9))
+    monkeypatch.setattr(checking, "FRESH", -(10**12))  # as if all were written long ago
     expected = content(Store(folder))
     compared = []
     compare = Checks._compare
-    monkeypatch.setattr(
-        Checks,
-        "_compare",
-        lambda self, name, *rest: compared.append(name) or compare(self, name, *rest),
-    )
+
+    def counted(self, name, *rest):
+        compared.append(name)
+        compare(self, name, *rest)
+
+    monkeypatch.setattr(Checks, "_compare", counted)
     content(Store(folder))
     assert compared == []  # by another process, say
     content(Store(folder, "always"))
@@ -221,11 +222,18 @@ def test_what_was_checked_is_not_read_again(tmp_path, encoder, monkeypatch):
     (folder / "train-00000-ids.npy").touch()
     content(Store(folder))
     assert compared == ["train-00000-ids.npy"]
-    content(Store(folder))  # so fresh that it may have been written once more
-    assert compared == ["train-00000-ids.npy"] * 2
+    monkeypatch.undo()
+    monkeypatch.setattr(Checks, "_compare", counted)
+    (folder / "train-00000-ids.npy").touch()
+    for _ in range(2):  # so fresh that it may have been written once more
+        content(Store(folder))
+    assert compared == ["train-00000-ids.npy"] * 3
     (folder / CHECKED).write_text("no JSON")
     for one, other in zip(content(Store(folder)), expected, strict=True):
         np.testing.assert_array_equal(one, other)
+    (folder / MANIFEST).write_text("[]")
+    with pytest.raises(ValueError, match="manifest.json is damaged"):
+        Store(folder)
 
 
 def test_a_store_that_cannot_be_written_is_checked_all_the_same(tmp_path, encoder, monkeypatch):
@@ -301,7 +309,9 @@ def test_what_killed_runs_left_is_swept(tmp_path, encoder):
     assert done.returncode == -9
     left = [path.name for path in tmp_path.iterdir()]
     assert len(left) == 1 and left[0].endswith(".unfinished")
-    elsewhere = tmp_path / left[0].replace(f".{socket.gethostname()}-", ".elsewhere-")
+    here = socket.gethostname().replace(".", "_")
+    assert f".{here}-" in left[0]
+    elsewhere = tmp_path / left[0].replace(f".{here}-", f".another_{here}-")
     elsewhere.mkdir()
     with Writer(tmp_path / "alive", encoder, {}) as writer:
         writer.add("train", encoder.encode(frame(5)))
@@ -338,6 +348,19 @@ def test_of_two_processes_one_prepares_and_the_other_waits(tmp_path):
     assert sorted(out.split() for out, _ in found) == [["done"], ["writes", "done"]]
     assert sum("waiting for it" in err for _, err in found) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+@pytest.mark.once
+@pytest.mark.skipif(os.name == "nt", reason="no locks")
+def test_who_waited_for_other_data_is_told(tmp_path):
+    ways = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    codes = (PREPARES, PREPARES.replace("rows=500", "rows=400"))
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, tmp_path / "store"], **ways) for code in codes
+    ]
+    found = [process.communicate(timeout=120) for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1]
+    assert sum("hold this very data set" in err for _, err in found) == 1
 
 
 @pytest.mark.once

@@ -102,7 +102,6 @@ class TestEncoding:
             {"log": "12.5"},
             {"log": float("inf")},
             {"log": np.float32(2)},
-            {"time": np.datetime64("2024-02-28")},
             {"id": 10},
             {"text": b"x"},
             {"text": 1e-9},
@@ -127,6 +126,8 @@ class TestEncoding:
         rows[0] |= {"seen": np.array([1, 2]), "text": np.str_("x"), "id": np.int64(3)}
         listed = listed.to_dicts()
         listed[0] |= {"seen": [1, 2], "text": "x", "id": 3}
+        rows[1]["time"] = np.datetime64("2024-02-28T05:00:00", "ns")
+        listed[1]["time"] = datetime.datetime(2024, 2, 28, 5)
         found, expected = encoder.encode_few(rows), encoder.encode(listed, label=False)
         for key, array in found.items():
             np.testing.assert_array_equal(array, expected[key])

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -185,9 +186,15 @@ def test_changes_are_seen(train, tmp_path):
     Artefact(path).check()
     path = model.export(tmp_path / "m.pt2")
     content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"that `model.export` wrote"):
-        Artefact(path)
+    with zipfile.ZipFile(path) as file:
+        [weight] = [name for name in file.namelist() if name.endswith("weights/weight_0")]
+        at = content.find(file.read(weight))
+    changed = bytearray(content)
+    changed[at + 3] ^= 4
+    for wrong in (content[: len(content) // 2], bytes(changed), b""):
+        path.write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"that `model.export` wrote"):
+            Artefact(path)
 
 
 @pytest.mark.once
@@ -202,6 +209,31 @@ def test_replaced_whole_and_triton_opened(train, tmp_path):
         first.export(tmp_path / "m", "pt2")
     with pytest.raises(ValueError, match="folder that `model.export` wrote"):
         Artefact(tmp_path)
+
+
+@pytest.mark.once
+def test_nothing_else_is_overwritten(train, tmp_path):
+    model = moved("lr", train)
+    (tmp_path / "model" / "1").mkdir(parents=True)
+    (tmp_path / "file.pt2").mkdir()
+    (tmp_path / "text").write_text("kept")
+    for path, format in (("model", "tf_saved_model"), ("file.pt2", None), ("text", None)):
+        with pytest.raises(ValueError, match="`path` must be"):
+            model.export(tmp_path / path, format)
+    for examples in ([], [{"user": "u"}]):
+        with pytest.raises(ValueError, match="`examples` must be rows"):
+            model.export(tmp_path / "m", "tf_saved_model", examples=examples)
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "file.pt2", "text"}
+    assert (tmp_path / "model" / "1").is_dir()
+
+
+@pytest.mark.once
+def test_ids_of_a_program_are_checked(train, tmp_path):
+    model = moved("dcnv2", train)
+    artefact, arrays = Artefact(model.export(tmp_path / "m.pt2")), packed(model, every_frame(3))
+    for wrong in (-1, 10**6):
+        with pytest.raises(ValueError, match="ids"):
+            artefact.run(arrays | {"ids": np.full_like(arrays["ids"], wrong)})
 
 
 class Probe(zoo.CTRModel):

@@ -60,7 +60,10 @@ def raw(seed=0):
 def model_of(name, schema=SCHEMA, **options):
     """A model whose weights are not those of its start, where some parts are silent."""
     train = datasets.from_pandas(raw(), Schema(schema), valid=0, test=0)[0]
-    model = zoo.get(name, **{**SMALL.get(name, {}), **options}).adapt(train)
+    return moved(zoo.get(name, **{**SMALL.get(name, {}), **options}).adapt(train))
+
+
+def moved(model):
     rng = np.random.default_rng(1)
     for variable in model.trainable_variables:
         variable.assign(variable + 0.2 * rng.normal(size=variable.shape).astype("float32"))
@@ -156,7 +159,8 @@ def test_context_and_candidates_of_every_kind():
     row, items, _ = parts()
     expected = model.score(row, items)
     table = pd.DataFrame([row])
-    for context in (table, as_polars(table), [row]):
+    moment = {"when": row["when"].to_numpy()}
+    for context in (table, as_polars(table), [row], pd.Series(row), row | moment):
         np.testing.assert_array_equal(model.score(context, items), expected)
     for candidates in (
         items.to_dict("records"),
@@ -189,6 +193,42 @@ def test_a_cross_of_the_context_and_the_candidates():
     # Of the context alone.
     model = model_of("dnn", [*SCHEMA, Cross("ours", of=("user", "when.hour"))])
     np.testing.assert_allclose(model.score(row, items), model.predict(whole, verbose=0), atol=1e-6)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("own", [["item", "shop", "price", "when"], ["item"], ["when", "age"]])
+def test_what_is_made_of_several_columns(own):
+    """Crosses of parts of a time and of values of a number; the weights of a bag."""
+    schema = [
+        *(feature for feature in SCHEMA if feature.name != "tags"),
+        Bag("tags", length=3, weights="w"),
+        Categorical("hashed", hash_size=50),
+        Cross("hour", of=("user", "when.hour")),
+        Cross("value", of=("item", "price.value")),
+        Cross("item hour", of=("item", "when.hour")),
+    ]
+    frame = raw().assign(hashed=lambda df: df["user"] + "x", price=lambda df: df["price"].round())
+    frame["w"] = [[0.5 + at % 3] * len(tags) for at, tags in enumerate(frame["tags"])]
+    train = datasets.from_pandas(frame, Schema(schema), valid=0, test=0)[0]
+    rows = frame.drop(columns="label").iloc[:CANDIDATES]
+    for more in ([], ["w", "tags"], ["hashed"]):
+        context = rows.drop(columns=[*own, *more]).iloc[3].to_dict()
+        items = rows[[*own, *more]].reset_index(drop=True)
+        whole = pd.concat([items, pd.DataFrame([context] * len(items))], axis=1)
+        for name in ("dnn", "din"):
+            model = moved(zoo.get(name, **SMALL[name]).adapt(train))
+            expected = model.predict(whole, verbose=0)
+            for candidates in (items, items.to_dict("records")):
+                np.testing.assert_allclose(model.score(context, candidates), expected, atol=1e-6)
+    # One weight per value, of which candidates have the one and the context the other.
+    context = rows.drop(columns=[*own, "w"]).iloc[3].to_dict()
+    items = (
+        rows[own]
+        .reset_index(drop=True)
+        .assign(w=[[at + 0.5] * len(context["tags"]) for at in range(CANDIDATES)])
+    )
+    whole = [{**context, **item} for item in items.to_dict("records")]
+    np.testing.assert_allclose(model.score(context, items), model.predict(whole), atol=1e-6)
 
 
 @pytest.mark.once
@@ -230,6 +270,9 @@ def test_packed_arrays():
         model.score({key: arrays[key] for key in lists}, rest)
     with pytest.raises(ValueError, match="seen"):
         model.score({"bought": context["bought"]}, rest)
+    for wrong in (rest | {"values": rest["values"][:1]}, {}):
+        with pytest.raises(ValueError, match="one height|every column"):
+            model.score(context, wrong)
     with pytest.raises(ValueError, match="out of range|ids"):
         model.score({**context, "seen": context["seen"] + 99}, rest)
 
@@ -261,6 +304,14 @@ def test_bad_input():
         model.score(row, items.assign(price="cheap"))
     with pytest.raises(ValueError, match="adapt"):
         zoo.get("din").score(row, items)
+    with pytest.raises(ValueError, match="a column of the schema"):
+        model.score({**row, **items.iloc[0]}, [{"id": 1}, {"id": 2}])
+    listed = items.to_dict("records")
+    listed[2]["user"] = "user 3"
+    with pytest.raises(ValueError, match="in both user"):
+        model.score(row, listed)
+    with pytest.raises(ValueError, match="dicts, one per row"):
+        model.score(row, [1, 2])
 
 
 @pytest.mark.once

@@ -43,19 +43,28 @@ def prepare(source, root=None, out=None, on_bad_rows="error", cache=None):
     root = source.locate(root, cache_folder(cache))
     data_key = key(source, root, on_bad_rows)
     folder = Path(out) if out else cache_folder(cache) / f"{source.title}-{data_key}"
+    if not folder.name:  # of "."
+        folder = folder.resolve()
+    if (folder / MANIFEST).is_file() and _is_there(folder, data_key):
+        return folder
+    with only_one(folder):
+        if not _is_there(folder, data_key):  # or another process has written it meanwhile
+            _write(source, root, folder, reader, data_key)
+    return folder
+
+
+def _is_there(folder, data_key):
+    """Whether a folder holds the data set; raises `ValueError` if it holds anything else."""
     if (folder / MANIFEST).is_file():
         if read_manifest(folder).get("key") != data_key:
             raise ValueError(
                 f"`out` must be a new folder, or hold this very data set. Received: {folder}, "
                 "prepared from other files, options or a schema of its own"
             )
-        return folder
+        return True
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"`out` must be a new or empty folder. Received: {folder}")
-    with only_one(folder):
-        if not (folder / MANIFEST).is_file():  # or another process has written it meanwhile
-            _write(source, root, folder, reader, data_key)
-    return folder
+    return False
 
 
 def _write(source, root, folder, reader, data_key):

@@ -234,6 +234,9 @@ def _plain(value):
         return value.item()
     if type(value).__name__ in ("NaTType", "NAType"):
         return None
+    if isinstance(value, np.datetime64):
+        exact = value.astype("datetime64[us]")
+        return exact.item() if exact == value or np.isnat(value) else value
     if isinstance(value, datetime.datetime) and getattr(value, "nanosecond", 1) == 0:
         return value.to_pydatetime()
     return value

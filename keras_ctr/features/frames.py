@@ -47,7 +47,8 @@ def as_polars(frame):
     if isinstance(frame, dict):
         return _of_columns(frame)
     if isinstance(frame, list) and is_frame(frame):
-        return pl.DataFrame(frame, infer_schema_length=None, strict=False)
+        names = dict.fromkeys(name for row in frame for name in row)
+        return _of_columns({name: [row.get(name) for row in frame] for name in names})
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):

@@ -6,6 +6,7 @@ what `torch.export` finds in Keras's calls, where shapes that come from NumPy ar
 
 import functools
 import json
+import zipfile
 
 import numpy as np
 
@@ -48,6 +49,10 @@ def read_pt2(path):
     torch = _torch()
     found = {CARD: ""}
     try:
+        with zipfile.ZipFile(path) as file:  # whose sums PyTorch does not look at
+            damaged = file.testzip()
+        if damaged is not None:
+            raise ValueError(f"changed bytes in {damaged}")
         program = torch.export.load(str(path), extra_files=found).module()
         further = json.loads(found[CARD])
     except Exception as error:  # PyTorch's are of many kinds

@@ -6,6 +6,8 @@ import pathlib
 
 import numpy as np
 
+from keras_ctr.features.batches import check_arrays
+from keras_ctr.features.schema import Schema
 from keras_ctr.serving._pt2 import read_pt2
 from keras_ctr.serving._saved_model import read_saved_model
 from keras_ctr.serving.rows import feeds
@@ -45,6 +47,8 @@ class Artefact:
         ImportError: the package that runs it is missing.
     """
 
+    _schema = None
+
     def __init__(self, path, threads=1):
         self.path = pathlib.Path(path)
         if self.path.is_dir() and (self.path / TRITON).is_file():
@@ -55,6 +59,7 @@ class Artefact:
         elif self.path.suffix == ".pt2":
             found, self._run = read_pt2(self.path)
             self.card, self.examples = found["card"], found["examples"]
+            self._schema = Schema.from_dict(self.card["schema"])
         else:
             self._open(threads)
 
@@ -104,6 +109,8 @@ class Artefact:
         """As `predict`, of arrays `(N, width)` by column."""
         if not len(next(iter(arrays.values()))):
             return np.zeros((0, 1), "float32")
+        if self._schema is not None:  # no encoder has seen them
+            check_arrays(arrays, self._schema)
         return self._run(arrays)
 
     def check(self):

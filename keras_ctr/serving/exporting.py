@@ -1,9 +1,11 @@
 """`export`: a trained model as a file that takes raw rows."""
 
+import contextlib
 import importlib.metadata
 import json
 import pathlib
 import shutil
+import tempfile
 
 import keras
 import numpy as np
@@ -17,6 +19,7 @@ from keras_ctr.serving._onnx.model import onnx_model
 from keras_ctr.serving._pt2 import write_pt2
 from keras_ctr.serving._saved_model import arguments_of, write_saved_model
 from keras_ctr.serving.artefact import (
+    BESIDE,
     CARD,
     CHECKSUM,
     EXAMPLES,
@@ -77,6 +80,7 @@ def export(model, path, format=None, quantize=None, examples=None, metrics=None)
         ImportError: the package `onnx` is missing, or the one that the format is of.
     """
     path = pathlib.Path(path)
+    path = path if path.name else path.resolve()  # "."
     format = format or {".onnx": "onnx", ".pt2": "pt2"}.get(path.suffix, "triton")
     require_choice(FORMATS, format=format)
     require_choice(QUANTIZED, quantize=quantize)
@@ -86,6 +90,7 @@ def export(model, path, format=None, quantize=None, examples=None, metrics=None)
             "`model.adapt(dataset_or_schema)` first."
         )
     _require_onnx()
+    _require_place(path, format)
     model.settle()
     if format in ("onnx", "pt2") and path.suffix != f".{format}":
         raise ValueError(f"`path` must end in '.{format}'. Received: path={str(path)!r}")
@@ -128,17 +133,15 @@ def _write(model, path, quantize, examples, metrics):
 def _write_saved_model(model, path, quantize, examples, metrics):
     """Writes the folder of a SavedModel; what it replaces stays until it is whole."""
     made = onnx_model(model, quantize, name=model.name)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_saved_model(made, unfinished, OUTPUT)
     card = _card(model, quantize, metrics)
     arguments = arguments_of([column["name"] for column in card["inputs"]])
     card["inputs"] = [column | {"argument": arguments[column["name"]]} for column in card["inputs"]]
-    sign_folder(unfinished, card, _examples(model, examples))
-    if path.exists():
-        shutil.rmtree(path)
-    unfinished.replace(path)
+    with _beside(path) as folder:
+        write_saved_model(made, folder / path.name, OUTPUT)
+        sign_folder(folder / path.name, card, _examples(model, examples))
+        if path.exists():
+            shutil.rmtree(path)
+        (folder / path.name).replace(path)
     return path
 
 
@@ -153,11 +156,34 @@ def _write_pt2(model, path, quantize, examples, metrics):
     found["rows"] = {key: array.tolist() for key, array in arrays.items()}
     several = {key: np.concatenate([array, array])[:8] for key, array in arrays.items()}
     card = _card(model, quantize, metrics) | {"inputs": inputs_of(model, packed=True)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".unfinished.{path.name}")  # PyTorch looks at how it ends
-    write_pt2(made, unfinished, OUTPUT, several, {"card": card, "examples": found})
-    unfinished.replace(path)
+    with _beside(path) as folder:
+        write_pt2(made, folder / path.name, OUTPUT, several, {"card": card, "examples": found})
+        (folder / path.name).replace(path)
     return path
+
+
+def _require_place(path, format):
+    """Raises `ValueError` unless something can be written there without the loss of another."""
+    if format in ("onnx", "pt2"):
+        if path.is_dir():
+            raise ValueError(f"`path` must be that of a file. Received a folder: {path}")
+        return
+    if path.is_file():
+        raise ValueError(f"`path` must be that of a folder. Received a file: {path}")
+    mine = not path.exists() or (path / BESIDE).is_file() or not any(path.iterdir())
+    if format == "tf_saved_model" and not mine:
+        raise ValueError(
+            "`path` must be a new or empty folder, or one that `export` wrote. Received one that "
+            f"holds something else: {path}"
+        )
+
+
+@contextlib.contextmanager
+def _beside(path):
+    """A folder for what is not finished, on the same disk; it goes whatever happens."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        yield pathlib.Path(folder)
 
 
 def _card(model, quantize, metrics):
@@ -207,6 +233,12 @@ def _examples(model, rows):
     elif not isinstance(rows, list):
         rows = as_polars(rows).to_dicts()
     names = [column["name"] for column in inputs_of(model)]
+    missing = [name for name in names if not all(name in row for row in rows)]
+    if missing or not rows:
+        raise ValueError(
+            "`examples` must be rows with every column of the model. Received: "
+            + (f"none with {', '.join(missing)}" if missing else "no rows")
+        )
     rows = [{name: _json(row[name]) for name in names} for row in rows]
     found = model.predict(rows, verbose=0)
     return {"rows": rows, "probabilities": np.ravel(found).tolist()}

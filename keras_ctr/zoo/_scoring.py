@@ -31,6 +31,9 @@ def together(model, context, candidates):
     if {len(array) for array in context.values()} - {1}:
         lengths = {key: len(array) for key, array in context.items()}
         raise ValueError(f"Arrays of a context must have one row. Received: {lengths}")
+    heights = {key: len(array) for key, array in candidates.items()}
+    if len(set(heights.values())) != 1:
+        raise ValueError(f"Arrays of candidates must have one height. Received: {heights}")
     arrays = {**context, **candidates}
     packed = {"ids": schema.categoricals, "values": schema.numerics}
     differing = [
@@ -38,7 +41,7 @@ def together(model, context, candidates):
         for key in candidates
         for feature in packed.get(key, [schema[key]] if key in schema.fields else [])
     ]
-    count = len(next(iter(candidates.values())))
+    [count] = set(heights.values())
     arrays = {key: arrays[key] for key in schema.shapes()}
     if count:
         check_arrays(_spread(schema, arrays, count, histories=True), schema)
@@ -53,27 +56,33 @@ def _encoded(encoder, context, candidates):
     if not isinstance(candidates, list):
         candidates = as_polars(candidates)
     count = len(candidates)
-    if isinstance(candidates, list) and not count:
-        return None, []
-    theirs = list(candidates[0] if isinstance(candidates, list) else candidates.columns)
+    if isinstance(candidates, list):
+        if not count:
+            return None, []
+        if not all(isinstance(each, dict) for each in candidates):
+            raise ValueError("Candidates in a list must be dicts, one per row.")
+    listed = isinstance(candidates, list)
+    theirs = set().union(*candidates) if listed else set(candidates.columns)
     _require_all(columns, row, theirs)
     if not count:
         return None, []
     own = [name for name in columns if name in theirs]
-    first = candidates[0] if isinstance(candidates, list) else candidates[:1].to_dicts()[0]
-    whole = {name: row[name] if name in row else first[name] for name in columns}
+    if not own:
+        raise ValueError(f"Candidates must hold a column of the schema. Received: {_names(theirs)}")
+    first = candidates[0] if listed else candidates[:1].to_dicts()[0]
+    whole = {name: row[name] if name in row else first.get(name) for name in columns}
     arrays = _batch(encoder, [whole])
-    part, further = _part(encoder, own)
+    part, further, differing = _part(encoder, own)
     given = {name: row[name] for name in further}
     if not given:
         rows = candidates
-    elif isinstance(candidates, list):
+    elif listed:
         rows = [{**given, **each} for each in candidates]
     else:
         same = as_polars([given])
         rows = candidates.with_columns(same[name].new_from_index(0, count) for name in given)
     found = _batch(part, rows)
-    return _merged(schema, part.schema, arrays, found, count), _differing(schema, own)
+    return _merged(schema, part.schema, arrays, found, count), differing
 
 
 def _is_packed(x):
@@ -86,6 +95,8 @@ def _one_row(context):
     """A context as a dict of values."""
     if isinstance(context, dict):
         return context
+    if hasattr(context, "to_dict") and getattr(context, "ndim", 2) == 1:  # a row of pandas
+        return context.to_dict()
     rows = context if isinstance(context, list) else as_polars(context).to_dicts()
     if len(rows) != 1 or not isinstance(rows[0], dict):
         raise ValueError(
@@ -93,6 +104,10 @@ def _one_row(context):
             f"{len(rows)} rows"
         )
     return rows[0]
+
+
+def _names(columns):
+    return ", ".join(map(str, columns)) or "none"
 
 
 def _require_all(names, ours, theirs):
@@ -108,32 +123,39 @@ def _require_all(names, ours, theirs):
 
 
 def _part(encoder, own):
-    """The encoder of candidates, and the columns of the context that it needs as well."""
-    names = set(own)
-    for feature in encoder.schema:
-        of = getattr(feature, "of", ())
-        if isinstance(feature, Cross) and names & set(of):
-            names |= set(of)
-        elif feature.name in own and isinstance(of, str):  # a sequence, whose vocabulary it is
-            names.add(of)
-    features = [
-        feature.name
-        for feature in encoder.schema
-        if (set(feature.of) <= names if isinstance(feature, Cross) else feature.name in names)
-    ]
-    return encoder.part(features), sorted(names - set(own))
+    """The encoder of what depends on candidates.
 
-
-def _differing(schema, own):
-    """The fields that are made of such columns."""
-    own = set(own)
-    found = [
-        feature.name
+    Returns:
+        It, the columns of the context that it needs as well, and the fields it makes.
+    """
+    schema, own = encoder.schema, set(own)
+    owners = {
+        name: feature
         for feature in schema
-        if feature.name in own or isinstance(feature, Cross) and own & set(feature.of)
-    ]
-    made = [other.name for name in found for other in getattr(schema[name], "derived", ())]
-    return [name for name in found + made if name in schema.fields]
+        for name in (feature.name, *(other.name for other in getattr(feature, "derived", ())))
+    }
+
+    def parents(feature):
+        """The features that one is `of`."""
+        of = getattr(feature, "of", ())
+        return [owners[name] for name in ([of] if isinstance(of, str) else of) if name in owners]
+
+    def columns(feature):
+        """The raw columns that the values of a feature are made of."""
+        if isinstance(feature, Cross):
+            return {parent.name for parent in parents(feature)}
+        weights = getattr(feature, "weights", None)
+        return {feature.name} | ({weights} if weights is not None else set())
+
+    def with_parents(chosen):
+        return {f.name: f for f in chosen} | {p.name: p for f in chosen for p in parents(f)}
+
+    chosen = [feature for feature in schema if columns(feature) & own]
+    needed = with_parents(chosen)
+    names = set().union(*(columns(feature) for feature in needed.values()))
+    made = {name for name, feature in owners.items() if feature in chosen}
+    differing = [name for name in schema.fields if name in made]
+    return encoder.part(needed), sorted(names - own), differing
 
 
 def _batch(encoder, rows):

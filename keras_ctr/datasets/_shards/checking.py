@@ -21,7 +21,7 @@ class Checks:
 
     Args:
         folder: of the store.
-        when: `"once"`: a file whose inode, size and time of change are those at an earlier check,
+        when: `"once"`: a file whose inode, size and times of change are those at an earlier check,
             also of another process, is not read again; `"always"`: every file before its first use
             here; `"never"`.
         advice: what to do about a file that has changed, a sentence.
@@ -54,7 +54,7 @@ class Checks:
                 f"{crc32}. {self.advice}"
             )
         state = self._state(name)
-        if self.when == "once" and state[2] < time.time_ns() - FRESH:
+        if self.when == "once" and max(state[2:]) < time.time_ns() - FRESH:
             self._known[name] = state
             self._write()
 
@@ -68,7 +68,7 @@ class Checks:
             found = os.stat(self.folder / name)
         except FileNotFoundError:
             return []
-        return [found.st_ino, found.st_size, found.st_mtime_ns]
+        return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
     def _read(self):
         try:

@@ -35,12 +35,15 @@ def read_manifest(folder):
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}. {remedy(folder)}") from error
+    if not isinstance(manifest, dict):
+        raise ValueError(f"{path} is damaged: it holds no object. {remedy(folder)}")
     if manifest.get("format") != FORMAT:
         raise ValueError(
             f"A prepared data set must be of format {FORMAT}. Received: format "
             f"{manifest.get('format')!r} in {folder}. {remedy(folder)}"
         )
-    if "crc32" in manifest and manifest != signed(manifest):  # older ones have none
+    older = not {"crc32", "encoder"} & set(manifest)  # and has no checksum of its own
+    if not older and manifest != signed(manifest):
         raise ValueError(f"{path} is damaged: its checksum is another. {remedy(folder)}")
     return manifest
 

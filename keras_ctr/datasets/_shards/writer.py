@@ -44,7 +44,7 @@ class Writer:
 
     def __enter__(self):
         sweep(self.folder.parent)
-        mine = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        mine = f"{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._temporary = self.folder.parent / f".{self.folder.name}.{mine}.unfinished"
         try:
             self._temporary.mkdir(parents=True)
@@ -143,11 +143,16 @@ def sweep(folder):
         folder: where stores are written. Unfinished ones of processes that live stay, and those of
             other machines.
     """
-    name = re.compile(r"\..+\.(?P<host>.*)-(?P<pid>\d+)-[0-9a-f]{8}\.unfinished")
+    name = re.compile(rf"\..+\.{re.escape(_host())}-(?P<pid>\d+)-[0-9a-f]{{8}}\.unfinished")
     for path in folder.glob(".*.unfinished") if folder.is_dir() else ():
         found = name.fullmatch(path.name)
-        if found and found["host"] == socket.gethostname() and not _lives(int(found["pid"])):
+        if found and not _lives(int(found["pid"])):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _host():
+    """The name of this machine, without dots, so that it is a part of a file's name by itself."""
+    return socket.gethostname().replace(".", "_")
 
 
 def _lives(pid):
