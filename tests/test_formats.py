@@ -206,7 +206,7 @@ def test_replaced_whole_and_triton_opened(train, tmp_path):
     second.export(tmp_path / "triton")
     assert Artefact(tmp_path / "triton").check() <= 1e-5
     with pytest.raises(ValueError, match="'.pt2'"):
-        first.export(tmp_path / "m", "pt2")
+        first.export(tmp_path / "other", "pt2")
     with pytest.raises(ValueError, match="folder that `model.export` wrote"):
         Artefact(tmp_path)
 
