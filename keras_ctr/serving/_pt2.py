@@ -10,6 +10,17 @@ import zipfile
 
 import numpy as np
 
+from keras_ctr.serving._graphs import (
+    each_of,
+    inputs,
+    numpy_dtype,
+    operation,
+    pad_widths,
+    run,
+    same,
+    slices,
+)
+
 CARD = "keras_ctr.json"  # of the extra files in the archive
 
 
@@ -60,12 +71,12 @@ def read_pt2(path):
             f"{path} must be a file that `model.export` wrote, whole. Received: {error}"
         ) from error
 
-    def run(arrays):
+    def predict(arrays):
         with torch.no_grad():
             [values] = program({k: torch.as_tensor(a) for k, a in arrays.items()}).values()
         return values.numpy()
 
-    return further, run
+    return further, predict
 
 
 def _torch():
@@ -78,14 +89,19 @@ def _torch():
 
 def _module(torch, made, output):
     """The graph as a module, whose buffers are the weights."""
-    from onnx import helper, numpy_helper
+    from onnx import numpy_helper
 
-    nodes = []
-    for node in made.graph.node:
-        options = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-        options = {k: v.decode() if isinstance(v, bytes) else v for k, v in options.items()}
-        nodes.append((node, _function(torch, node, options)))
+    table = _operators(torch)
+    steps = [(node, operation(node, table, "PyTorch")) for node in made.graph.node]
     weights = {proto.name: numpy_helper.to_array(proto) for proto in made.graph.initializer}
+
+    def given(node, found):
+        """Inputs; those that say shapes, axes and places are NumPy arrays where they can be."""
+        plain = PLAIN.get(node.op_type, ())
+        return [
+            weights.get(name, x) if at in plain else x
+            for at, (name, x) in enumerate(zip(node.input, inputs(node, found), strict=True))
+        ]
 
     class Program(torch.nn.Module):
         def __init__(self):
@@ -97,31 +113,10 @@ def _module(torch, made, output):
         def forward(self, batch):
             found = {name: getattr(self, place) for name, place in self.places.items()}
             found |= batch
-            for node, step in nodes:
-                given = [
-                    weights[name] if at in step.plain and name in weights else found.get(name)
-                    for at, name in enumerate(node.input)
-                ]
-                made_of = step(*given)
-                if len(node.output) == 1:
-                    found[node.output[0]] = made_of
-                else:
-                    found |= dict(zip(node.output, made_of, strict=True))
+            run(steps, found, given)
             return {output: found[output]}
 
     return Program().eval()
-
-
-def _function(torch, node, options):
-    """What a node does, as a function of its inputs; those at `plain` are taken as NumPy arrays."""
-    table = _operators(torch)
-    if node.op_type not in table:
-        raise NotImplementedError(f"{node.op_type} has no translation to PyTorch here.")
-    if node.op_type == "Split":
-        options["parts"] = len(node.output)
-    step = functools.partial(table[node.op_type], **options)
-    step.plain = PLAIN.get(node.op_type, ())
-    return step
 
 
 # Inputs that say shapes, axes and places.
@@ -136,17 +131,7 @@ def _operators(torch):
     nn = torch.nn.functional
 
     def dtype_of(element):
-        from onnx import helper
-
-        dtype = helper.tensor_dtype_to_np_dtype(element)
-        return torch.from_numpy(np.zeros(0, dtype)).dtype
-
-    def same(function):
-        """An operator whose function takes the same inputs, with the same meaning."""
-        return lambda *inputs: function(*inputs)
-
-    def each_of(function):
-        return lambda *inputs: functools.reduce(function, inputs)
+        return torch.from_numpy(np.zeros(0, numpy_dtype(element))).dtype
 
     def over(function):
         """A reduction over the axes of a second input."""
@@ -166,22 +151,14 @@ def _operators(torch):
         return torch.reshape(x, [x.shape[a] if n == 0 else int(n) for a, n in enumerate(shape)])
 
     def cut(x, starts, ends, axes=None, steps=None):
-        axes = range(len(starts)) if axes is None else axes
-        steps = [1] * len(starts) if steps is None else steps
-        places = [slice(None)] * x.ndim
-        for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-            last = None if abs(end) >= 2**31 - 1 else int(end)
-            if step < 0:
-                x = torch.flip(x, [int(axis)])  # which is all that negative steps are used for
-            else:
-                places[int(axis)] = slice(int(start), last, int(step))
-        return x[tuple(places)]
+        places = slices(x.ndim, starts, ends, axes, steps)
+        turned = [axis for axis, place in enumerate(places) if (place.step or 1) < 0]
+        for axis in turned:  # to turn an axis round is all that negative steps are used for
+            places[axis] = slice(None)
+        return torch.flip(x, turned)[tuple(places)] if turned else x[tuple(places)]
 
     def pad(x, pads, value=None, axes=None, mode="constant"):
-        axes = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in axes]
-        widths = np.zeros((x.ndim, 2), int)
-        for at, axis in enumerate(axes):
-            widths[axis] = pads[at], pads[at + len(pads) // 2]
+        widths = pad_widths(x.ndim, pads, axes)
         value = 0 if value is None else np.reshape(value, ()).item()
         return nn.pad(x, widths[::-1].reshape(-1).tolist(), value=value)
 

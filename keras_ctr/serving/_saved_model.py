@@ -10,6 +10,18 @@ import re
 
 import numpy as np
 
+from keras_ctr.serving._graphs import (
+    STRING,
+    attributes,
+    each_of,
+    numpy_dtype,
+    operation,
+    pad_widths,
+    run,
+    same,
+    slices,
+)
+
 LARGE = 1024  # numbers, above which a constant is a variable: kept beside the graph
 
 
@@ -51,19 +63,13 @@ def write_saved_model(made, path, output):
             name: tf.constant(each) if isinstance(each, np.ndarray) else tf.convert_to_tensor(each)
             for name, each in {**weights, **dict(zip(names, inputs, strict=True))}.items()
         }
-        for node, step in steps:
-            given = [found[name] if name else None for name in node.input]
-            made_of = step(*given)
-            if len(node.output) == 1:
-                found[node.output[0]] = made_of
-            else:
-                found |= dict(zip(node.output, made_of, strict=True))
+        run(steps, found)
         return {output: found[output]}
 
     signature, arguments = [], arguments_of([each.name for each in made.graph.input])
     for each in made.graph.input:
         kind = each.type.tensor_type
-        dtype = tf.string if kind.elem_type == 8 else tf.as_dtype(_numpy_dtype(kind.elem_type))
+        dtype = tf.string if kind.elem_type == STRING else tf.as_dtype(numpy_dtype(kind.elem_type))
         width = kind.shape.dim[1].dim_value
         signature.append(tf.TensorSpec((None, width), dtype, arguments[each.name]))
     module.call = tf.function(call, signature, autograph=False)
@@ -96,7 +102,7 @@ def read_saved_model(path, output):
     module = tf.saved_model.load(str(path))
     signature = module.signatures["serving_default"]
 
-    def run(arrays):
+    def predict(arrays):
         given, arguments = {}, arguments_of(list(arrays))
         for name, array in arrays.items():
             texts = array.dtype == object
@@ -105,8 +111,8 @@ def read_saved_model(path, output):
             )
         return signature(**given)[output].numpy()
 
-    run.module = module  # which TensorFlow would let go of
-    return run
+    predict.module = module  # which TensorFlow would let go of
+    return predict
 
 
 def _tensorflow():
@@ -119,26 +125,11 @@ def _tensorflow():
     return tf
 
 
-def _numpy_dtype(element):
-    from onnx import helper
-
-    return helper.tensor_dtype_to_np_dtype(element)
-
-
 def _function(tf, node):
     """What a node does, as a function of its inputs."""
-    from onnx import helper
-
-    options = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-    options = {k: v.decode() if isinstance(v, bytes) else v for k, v in options.items()}
     if node.op_type == "LabelEncoder":
-        return _Lookup(tf, options)
-    table = _operators(tf)
-    if node.op_type not in table:
-        raise NotImplementedError(f"{node.op_type} has no translation to TensorFlow here.")
-    if node.op_type == "Split":
-        options["parts"] = len(node.output)
-    return functools.partial(table[node.op_type], **options)
+        return _Lookup(tf, attributes(node))
+    return operation(node, _operators(tf), "TensorFlow")
 
 
 class _Lookup:
@@ -166,14 +157,6 @@ def _operators(tf):
         """The numbers of a constant, which shapes depend on."""
         return None if x is None else np.asarray(tf.get_static_value(x)).reshape(-1)
 
-    def same(function):
-        """An operator whose function takes the same inputs, with the same meaning."""
-        return lambda *inputs: function(*inputs)
-
-    def each_of(function):
-        """An operator of any number of inputs, two at a time."""
-        return lambda *inputs: functools.reduce(function, inputs)
-
     def over(function):
         """A reduction over the axes of a second input."""
 
@@ -184,9 +167,9 @@ def _operators(tf):
         return reduce
 
     def cast(x, to):
-        if to == 8:
+        if to == STRING:
             return strings.as_string(x)
-        dtype = tf.as_dtype(_numpy_dtype(to))
+        dtype = tf.as_dtype(numpy_dtype(to))
         return strings.to_number(x, dtype) if x.dtype == tf.string else tf.cast(x, dtype)
 
     def clip(x, low=None, high=None):
@@ -204,11 +187,7 @@ def _operators(tf):
         return tf.gather(x, at, axis=axis)
 
     def pad(x, pads, value=None, axes=None, mode="constant"):
-        pads, rank = plain(pads), len(x.shape)
-        axes = range(rank) if axes is None else [int(axis) % rank for axis in plain(axes)]
-        widths = np.zeros((rank, 2), "int64")
-        for at, axis in enumerate(axes):
-            widths[axis] = pads[at], pads[at + len(pads) // 2]
+        widths = pad_widths(len(x.shape), plain(pads), plain(axes))
         number = tf.cast(x, tf.uint8) if x.dtype == tf.bool else x
         filled = 0 if value is None else tf.cast(tf.reshape(value, ()), number.dtype)
         return tf.cast(tf.pad(number, widths, constant_values=filled), x.dtype)
@@ -221,14 +200,8 @@ def _operators(tf):
         return tf.reshape(x, shape)
 
     def cut(x, starts, ends, axes=None, steps=None):
-        starts, ends = plain(starts), plain(ends)
-        axes = range(len(starts)) if axes is None else plain(axes)
-        steps = np.ones(len(starts), "int64") if steps is None else plain(steps)
-        places = [slice(None)] * len(x.shape)
-        for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-            last = None if abs(end) >= 2**31 - 1 else int(end)
-            places[int(axis)] = slice(int(start), last, int(step))
-        return x[tuple(places)]
+        found = (plain(each) for each in (starts, ends, axes, steps))
+        return x[tuple(slices(len(x.shape), *found))]
 
     def split(x, sizes=None, axis=0, parts=None, num_outputs=None):
         return tf.split(x, parts if sizes is None else plain(sizes).tolist(), axis=axis)
@@ -247,9 +220,6 @@ def _operators(tf):
         whole, shape = parts.to_tensor(""), tf.shape(x)
         whole = tf.reshape(whole, tf.concat([shape, [tf.shape(whole)[1]]], 0))
         return whole, tf.reshape(parts.row_lengths(), shape)
-
-    def softmax(x, axis=-1):
-        return nn.softmax(x, axis=axis)
 
     return {
         "Abs": same(tf.abs),
@@ -316,7 +286,7 @@ def _operators(tf):
         "Sin": same(tf.sin),
         "Sinh": same(tf.sinh),
         "Slice": cut,
-        "Softmax": softmax,
+        "Softmax": lambda x, axis=-1: nn.softmax(x, axis=axis),
         "Softplus": same(nn.softplus),
         "Softsign": same(nn.softsign),
         "Split": split,

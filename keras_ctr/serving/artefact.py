@@ -162,7 +162,7 @@ def sign_folder(path, card, examples):
     files = sorted(file for file in path.rglob("*") if file.is_file())
     sums = {file.relative_to(path).as_posix(): file_digest(file) for file in files}
     found = {"card": card, "examples": examples, "files": sums}
-    found["checksum"] = hashlib.sha256(json.dumps(found).encode()).hexdigest()
+    found["checksum"] = _json_digest(found)
     (path / BESIDE).parent.mkdir(exist_ok=True)
     (path / BESIDE).write_text(json.dumps(found), encoding="utf-8")
 
@@ -176,7 +176,7 @@ def _verified_folder(path):
         raise ValueError(
             f"{path} must be a folder that `model.export` wrote. Received: {error}"
         ) from error
-    wrong = ["its card"] * (hashlib.sha256(json.dumps(found).encode()).hexdigest() != checksum)
+    wrong = [] if _json_digest(found) == checksum else ["its card"]
     for name, digest in {} if wrong else found["files"].items():
         if not (path / name).is_file() or file_digest(path / name) != digest:
             wrong.append(name)
@@ -199,6 +199,10 @@ def _digest(content, start):
     found.update(UNSIGNED.encode())
     found.update(content[start + 64 :])
     return found.hexdigest()
+
+
+def _json_digest(found):
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def file_digest(path):

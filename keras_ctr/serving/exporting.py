@@ -124,9 +124,9 @@ def _write(model, path, quantize, examples, metrics):
         made.metadata_props.add(key=key, value=json.dumps(value))
     made.metadata_props.add(key=CHECKSUM, value=UNSIGNED)
     content = sign(made.SerializeToString())
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    with _beside(path) as folder:
+        (folder / path.name).write_bytes(content)
+        (folder / path.name).replace(path)
     return path
 
 

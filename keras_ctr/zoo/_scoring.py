@@ -34,6 +34,7 @@ def together(model, context, candidates):
     heights = {key: len(array) for key, array in candidates.items()}
     if len(set(heights.values())) != 1:
         raise ValueError(f"Arrays of candidates must have one height. Received: {heights}")
+    count = max(heights.values())
     arrays = {**context, **candidates}
     packed = {"ids": schema.categoricals, "values": schema.numerics}
     differing = [
@@ -41,7 +42,6 @@ def together(model, context, candidates):
         for key in candidates
         for feature in packed.get(key, [schema[key]] if key in schema.fields else [])
     ]
-    [count] = set(heights.values())
     arrays = {key: arrays[key] for key in schema.shapes()}
     if count:
         check_arrays(_spread(schema, arrays, count, histories=True), schema)
@@ -53,15 +53,13 @@ def _encoded(encoder, context, candidates):
     schema = encoder.schema
     columns = [name for name in schema.columns if name not in schema.optional]
     row = _one_row(context)
-    if not isinstance(candidates, list):
-        candidates = as_polars(candidates)
-    count = len(candidates)
-    if isinstance(candidates, list):
-        if not count:
-            return None, []
-        if not all(isinstance(each, dict) for each in candidates):
-            raise ValueError("Candidates in a list must be dicts, one per row.")
     listed = isinstance(candidates, list)
+    if listed and not all(isinstance(each, dict) for each in candidates):
+        raise ValueError("Candidates in a list must be dicts, one per row.")
+    if listed and not candidates:
+        return None, []
+    candidates = candidates if listed else as_polars(candidates)
+    count = len(candidates)
     theirs = set().union(*candidates) if listed else set(candidates.columns)
     _require_all(columns, row, theirs)
     if not count:
@@ -147,11 +145,8 @@ def _part(encoder, own):
         weights = getattr(feature, "weights", None)
         return {feature.name} | ({weights} if weights is not None else set())
 
-    def with_parents(chosen):
-        return {f.name: f for f in chosen} | {p.name: p for f in chosen for p in parents(f)}
-
     chosen = [feature for feature in schema if columns(feature) & own]
-    needed = with_parents(chosen)
+    needed = {each.name: each for f in chosen for each in (f, *parents(f))}
     names = set().union(*(columns(feature) for feature in needed.values()))
     made = {name for name, feature in owners.items() if feature in chosen}
     differing = [name for name in schema.fields if name in made]

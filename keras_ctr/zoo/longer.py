@@ -4,8 +4,8 @@ import keras
 
 from keras_ctr import layers
 from keras_ctr._checks import require_divisor, require_positive
-from keras_ctr.layers.token.masking import is_shared
 from keras_ctr.zoo._base import CTRModel
+from keras_ctr.zoo._event_stack import behind_events
 
 
 class Longer(CTRModel):
@@ -100,10 +100,5 @@ class Longer(CTRModel):
     def call(self, batch, training=None):
         fields, histories = self.embed(batch)
         x = self.tokenize_fields(fields)  # (B, m, D)
-        if is_shared(histories, fields):
-            events, mask = self.tokenize_events(x, histories, apart=True)  # (1, S/K, D)
-            x = self.stack(x, mask=mask, first=events)
-        else:
-            x, mask = self.tokenize_events(x, histories)  # (B, S/K + m, D)
-            x = self.stack(x, mask=mask, training=training)  # (B, m, D)
+        x = behind_events(self, x, histories, training)  # (B, m, D)
         return self.click(self.flatten(self.last_norm(x)))

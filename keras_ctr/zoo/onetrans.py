@@ -5,8 +5,8 @@ import keras
 from keras_ctr import layers
 from keras_ctr._checks import require_choice, require_divisor, require_positive
 from keras_ctr.layers import residuals
-from keras_ctr.layers.token.masking import is_shared
 from keras_ctr.zoo._base import CTRModel
+from keras_ctr.zoo._event_stack import behind_events
 
 
 class OneTrans(CTRModel):
@@ -114,10 +114,5 @@ class OneTrans(CTRModel):
     def call(self, batch, training=None):
         fields, histories = self.embed(batch)
         x = self.tokenize_fields(fields)  # (B, T_NS, D)
-        if is_shared(histories, fields):
-            events, mask = self.tokenize_events(x, histories, apart=True)  # (1, T_S, D)
-            x = self.stack(x, mask=mask, first=events)
-        else:
-            x, mask = self.tokenize_events(x, histories)  # (B, T_S + T_NS, D)
-            x = self.stack(x, mask=mask, training=training)  # (B, T_NS, D)
+        x = behind_events(self, x, histories, training)  # (B, T_NS, D)
         return self.click(self.flatten(self.last_norm(x)))

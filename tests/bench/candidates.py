@@ -16,6 +16,7 @@ import time
 import keras
 import numpy as np
 import pandas as pd
+from serving import keep_others
 
 from keras_ctr import Categorical, Numeric, Schema, Sequence, datasets, zoo
 from keras_ctr.experiments.hardware import hardware
@@ -89,11 +90,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, help="name of the CSV and Markdown files")
     path = pathlib.Path(parser.parse_args().out).with_suffix(".csv")
-    backend = keras.backend.backend()
-    kept = [row for row in read(path) if row["backend"] != backend] if path.exists() else []
-    path.unlink(missing_ok=True)
-    for row in kept:
-        append(path, row)
+    keep_others(path)
     for name in MODELS:
         row = measure(name)
         append(path, row)

@@ -140,6 +140,15 @@ def table(rows):
     return "\n".join(lines)
 
 
+def keep_others(path):
+    """Leaves the rows of other backends in a CSV file."""
+    backend = keras.backend.backend()
+    others = [row for row in read(path) if row["backend"] != backend] if path.exists() else []
+    path.unlink(missing_ok=True)
+    for row in others:
+        append(path, row)
+
+
 def figure(rows, path):
     """Draws p50 of one row as bars, with a line to p99."""
     from matplotlib.figure import Figure
@@ -162,10 +171,7 @@ def main():
     parser.add_argument("--out", required=True, help="name of the CSV and Markdown files")
     path = pathlib.Path(parser.parse_args().out).with_suffix(".csv")
     backend, model = keras.backend.backend(), trained()
-    others = [row for row in read(path) if row["backend"] != backend] if path.exists() else []
-    path.unlink(missing_ok=True)
-    for row in others:
-        append(path, row)
+    keep_others(path)
     with tempfile.TemporaryDirectory() as folder:
         file = model.export(pathlib.Path(folder) / "model.onnx")
         for count in (1, 100):

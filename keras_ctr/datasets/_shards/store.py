@@ -73,8 +73,7 @@ class Store:
         self.folder = Path(folder)
         self.manifest = read_manifest(folder)
         self._checks = Checks(folder, check, remedy(folder))
-        for name, crc32 in self.manifest.get("encoder", {}).items():
-            self._checks.file(f"encoder/{name}", crc32)
+        self._check_encoder(self._checks)
         self.schema = Schema.from_dict(self.manifest["schema"])
         self.encoder = Encoder.load(self.folder / "encoder")
         self.splits = {}
@@ -93,13 +92,16 @@ class Store:
             ValueError: names the first file whose content has changed.
         """
         checks = Checks(self.folder, "always", remedy(self.folder))
-        for name, crc32 in self.manifest.get("encoder", {}).items():
-            checks.file(f"encoder/{name}", crc32)
+        self._check_encoder(checks)
         for name, entry in self.manifest["splits"].items():
             for at, shard in enumerate(entry["shards"]):
                 for key, array in shard["arrays"].items():
                     stored = self.splits[name].shards[at].get(key)
                     checks.array(array["file"], stored, array["crc32"])
+
+    def _check_encoder(self, checks):
+        for name, crc32 in self.manifest.get("encoder", {}).items():
+            checks.file(f"encoder/{name}", crc32)
 
     def _shard(self, entry):
         arrays = {key: self._array(array) for key, array in entry["arrays"].items()}

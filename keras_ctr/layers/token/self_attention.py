@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_ctr._checks import require_divisor
 from keras_ctr.layers.base import Layer
+from keras_ctr.layers.token.masking import masked_softmax
 from keras_ctr.layers.token.per_token_dense import PerTokenDense
 
 
@@ -131,11 +132,7 @@ def attention(query, key, value, allowed=None):
     """
     scores = ops.cast(ops.einsum("bthd,bshd->bhts", query, key), "float32")
     scores = scores * query.shape[-1] ** -0.5
-    if allowed is None:
-        weights = ops.softmax(scores)
-    else:  # where nothing is allowed, the softmax is uniform; the product makes it zero
-        weights = ops.softmax(ops.where(allowed, scores, -1e9))
-        weights = weights * ops.cast(allowed, "float32")
+    weights = ops.softmax(scores) if allowed is None else masked_softmax(scores, allowed)
     return ops.einsum("bhts,bshd->bthd", ops.cast(weights, value.dtype), value)
 
 
@@ -161,8 +158,7 @@ def attention_after(query, first, own):
     allowed = ops.concatenate(
         [ops.broadcast_to(each, (1, 1, asking, tokens)) for each, tokens in parts], axis=-1
     )
-    weights = ops.softmax(ops.where(allowed, scores, -1e9)) * ops.cast(allowed, "float32")
-    weights = ops.cast(weights, value.dtype)
+    weights = ops.cast(masked_softmax(scores, allowed), value.dtype)
     before = first_key.shape[1]
     found = ops.einsum("bhts,shd->bthd", weights[..., :before], first_value[0])
     return found + ops.einsum("bhts,bshd->bthd", weights[..., before:], value)
