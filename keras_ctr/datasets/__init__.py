@@ -55,8 +55,10 @@ def load(
     Args:
         name_or_path: one of `names()`; or an object of a `Source` class of your own; or a folder
             that `prepare` wrote; or a .csv, .tsv, .txt or .parquet file (text may be compressed:
-            .gz, .xz, .bz2, .zip), of which parts are cut for validation and test; or a folder with
-            train, valid and test files (a missing valid or test is cut from train).
+            .gz, .xz, .bz2, .zip), of which parts are cut for validation and test; or many: a
+            pattern such as `"logs/*.csv"`, or a folder of files, whose folders called
+            `column=value` are columns; or a folder with train, valid and test files or folders (a
+            missing valid or test is cut from train).
         root: folder of the raw files of a known data set (or its only file). By default
             `$KERAS_CTR_DATA/<name>`, then `raw/<name>` in the cache.
         batch_size: rows per batch; by default 4096, and for files of your own a power of two near
@@ -68,8 +70,7 @@ def load(
             before it is first used, and not again until its inode, size or time of change is
             another; `"always"`, in every process; or `"never"`.
         **options: those of the data set; for files `label` (required), `group`, `weight`,
-            `schema`, `valid` and `test` (fractions of the rows), and `split`, see `from_pandas`:
-            `"random"` or `"group"`; a file is not cut by time, since it is read once, in its order.
+            `schema`, `valid` and `test` (fractions of the rows), and `split`, see `from_pandas`.
 
     Returns:
         Three `Dataset` objects; only training batches are shuffled. `None` stands for a part of
@@ -121,7 +122,7 @@ def prepare(
         known = option_names(kind)
     elif (path / MANIFEST).is_file():
         kind, known = None, []
-    elif path.exists():
+    elif path.exists() or any(at in str(path) for at in "*?["):
         kind, known = _user_files, ["label", "group", "weight", "schema", "valid", "test", "split"]
     elif path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"There is no such file or folder: {name_or_path}")

@@ -72,4 +72,5 @@ class Avazu(OneFile):
             )
         weekday = date.dt.weekday() % 7  # polars: Monday = 1 ... Sunday = 7
         weekend = weekday.is_in([0, 6]).cast(pl.Int8)
-        return frame.with_columns(hour=time.str.slice(6, 2), weekday=weekday, is_weekend=weekend)
+        made = {"hour": time.str.slice(6, 2), "weekday": weekday, "is_weekend": weekend}
+        return frame.with_columns(**made)

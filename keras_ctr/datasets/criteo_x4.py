@@ -44,12 +44,9 @@ class Criteo(OneFile):
     def files(self, root):
         return [self.find(root, "train.txt", alone=True)]
 
-    def rows(self, path, reader, only=None):
-        columns, how = ["label", *INTEGERS, *HASHES], {"separator": "\t", "quoted": False}
-        return reader.text(path, columns, self.numbers(), only=only, **how)
-
-    def label_rows(self, path, reader):
-        return self.rows(path, reader, only=["label"])
+    def rows(self, path, reader):
+        columns = ["label", *INTEGERS, *HASHES]
+        return reader.text(path, columns, self.numbers(), separator="\t", quoted=False)
 
     def read(self, path, reader):
         columns = ["label", *INTEGERS, *HASHES]

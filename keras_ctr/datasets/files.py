@@ -1,6 +1,8 @@
-"""`Files`: the source for a user's own file, or folder with train, valid and test files."""
+"""`Files`: the source for a user's own files: one, many, or a folder with train, valid and test."""
 
+import glob
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import polars as pl
@@ -8,43 +10,47 @@ import polars as pl
 from keras_ctr._checks import unknown
 from keras_ctr.datasets._raw.compression import COMPRESSIONS, suffix
 from keras_ctr.datasets._raw.reader import PARQUET, SEPARATORS, Reader
-from keras_ctr.datasets.cutting import check_split
+from keras_ctr.datasets.cutting import check_split, cut
 from keras_ctr.datasets.sources import SPLITS, Source
 from keras_ctr.features.columns import Time
 from keras_ctr.features.schema import Schema
 from keras_ctr.features.tokens import hashed, labels, tokens
 
+WILD = "*?["  # characters of a pattern of file names
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # what writers of partitions call a missing value
+
 
 class Files(Source):
     """Rows with named columns in .csv, .tsv, .txt (tab separated, with a header) or .parquet files.
 
-    A folder holds `train`, and may hold `valid` and `test`. What is missing is cut from train: each
-    row goes to test with probability `test`, to valid with probability `valid`.
+    A path is a file, a pattern such as `"logs/*.csv"`, or a folder. A folder that has files or
+    folders called `train`, and maybe `valid` and `test`, is these parts; of any other, all data
+    files in it and below are read in the order of their names. Folders called `column=value`, as
+    Hive and Spark partition data, give the files below them a column. What is missing is cut from
+    train.
 
     Args:
-        path: the file or folder.
+        path: the file, pattern or folder.
         schema: `Schema` of the columns.
-        valid: fraction of the rows cut for validation, where there is no such file.
-        test: fraction of the rows cut for the test, where there is no such file.
+        valid: fraction of the rows cut for validation, where there are no such files.
+        test: fraction of the rows cut for the test, where there are no such files.
         seed: fixes the rows that are cut.
-        split: `"random"`: each row is drawn by itself; `"group"`: each group of the schema is, so
-            that no group is in two parts.
+        split: `"random"`: each row goes to test with probability `test`, to valid with probability
+            `valid`. `"group"`: each group of the schema does, so that no group is in two parts.
+            `Time("column")`: the newest rows are for the test, those before them for validation.
     """
 
     name = None  # an encoder fitted here reads any table with the columns of its schema
     title = "files"
+    resumable = True
 
     def __init__(self, path, schema, valid=0.1, test=0.1, seed=0, split="random"):
         check_fractions(valid, test)
         check_split(split, schema.group)
-        if isinstance(split, Time):
-            raise ValueError(
-                "A file is read once, in its order, so it is not cut by time: read it to a data "
-                "frame and use `datasets.from_pandas(df, split=...)`, or give a folder with train, "
-                f"valid and test files. Received: split={split!r}"
-            )
+        if isinstance(split, Time) and split.name not in schema.columns:
+            raise unknown("column in `split`:", split.name, schema.columns)
         self.path, self.valid, self.test, self.seed = str(path), valid, test, seed
-        self.split = split
+        self._split = split
         self._schema = schema
         self.inferred = bool(schema.guesses)
         self._paths = split_files(path)
@@ -55,41 +61,66 @@ class Files(Source):
     @property
     def options(self):
         options = {"schema": self._schema.to_dict()}
-        further = ("valid", "test", "seed", *(["split"] if self.split != "random" else []))
-        return options | {name: getattr(self, name) for name in further}
+        options |= {name: getattr(self, name) for name in ("valid", "test", "seed")}
+        if isinstance(self._split, Time):
+            return options | {"split": {"time": self._split.name, "unit": self._split.unit}}
+        return options if self._split == "random" else options | {"split": self._split}
 
     def locate(self, root, cache):
         return self.path
 
     def files(self, root):
-        return list(self._paths.values())
+        return [path for paths in self._paths.values() for path in paths]
 
     def frames(self, root, reader):
-        rng = np.random.default_rng(self.seed)
-        cut = {name: getattr(self, name) for name in ("valid", "test") if name not in self._paths}
-        missing, rows = [name for name in cut if cut[name]], 0
-        ends = np.cumsum([cut.get("test", 0), cut.get("valid", 0)])
         numbers = self.numbers()
         if reader.on_bad_rows == "error":  # all wrong labels are looked at before one is named
             numbers.remove(self._schema.label)
-        for split, path in self._paths.items():
-            for frame in reader.table(path, self._schema.columns, numbers, extra=self.inferred):
-                if split != "train" or not any(cut.values()):
-                    yield split, frame
-                    continue
-                self._check_labels(path, frame, rows)
-                rows += len(frame)
-                # One draw per row: the parts do not depend on how the file is cut into frames.
-                place = rng.random(len(frame)) if self.split == "random" else self._drawn(frame)
-                for at, name in enumerate(("test", "valid", "train")):
-                    part = frame.filter(pl.Series(np.searchsorted(ends, place, "right") == at))
-                    if len(part):
-                        missing = [other for other in missing if other != name]
-                        yield name, part
-        for name in missing if rows else ():
-            raise ValueError(
-                f"`{name}={cut[name]}` of {self.path} is no row. Received: {rows} rows"
+        for split, paths in self._paths.items():
+            is_cut = split == "train" and any(self._cut.values())
+            for path in paths:
+                rows = reader.rows_before(path)
+                for frame in read_file(path, reader, self._schema.columns, numbers, self.inferred):
+                    self._check_labels(path, frame, rows)
+                    rows += len(frame)
+                    yield (None if is_cut else split), frame
+
+    @property
+    def decided_by(self):
+        if isinstance(self._split, Time):
+            return (self._split.name,)
+        return (self._schema.label if self._split == "random" else self._schema.group,)
+
+    def split(self, frames):
+        if isinstance(self._split, Time):
+            splits = self._by_time(pl.concat(frames))
+        else:
+            rng = np.random.default_rng(self.seed)
+            drawn = (
+                rng.random(len(frame)) if self._split == "random" else self._drawn(frame)
+                for frame in frames
             )
+            ends = np.cumsum([self._cut.get("test", 0), self._cut.get("valid", 0)])
+            places = np.concatenate([np.searchsorted(ends, at, "right") for at in drawn])
+            splits = np.array([2, 1, 0], np.int8)[places]
+        for name, fraction in self._cut.items():
+            if fraction and not (splits == SPLITS.index(name)).any():
+                raise ValueError(
+                    f"`{name}={fraction}` of {self.path} is no row. Received: {len(splits)} rows"
+                )
+        return np.split(splits, np.cumsum([len(frame) for frame in frames])[:-1])
+
+    def _by_time(self, frame):
+        fractions = {name: self._cut[name] for name in ("test", "valid") if self._cut.get(name)}
+        splits = np.zeros(len(frame), np.int8)
+        for name, rows in cut(frame, fractions, self._split).items():
+            splits[rows] = SPLITS.index(name)
+        return splits
+
+    @property
+    def _cut(self):
+        """`{part: fraction}` of what is cut from train."""
+        return {name: getattr(self, name) for name in ("valid", "test") if name not in self._paths}
 
     def _drawn(self, frame):
         """A number in [0, 1) per row, the same for all rows of a group."""
@@ -119,43 +150,100 @@ def check_fractions(valid, test):
         )
 
 
+def is_pattern(path):
+    """Whether a path names files by a pattern."""
+    return any(character in str(path) for character in WILD) and not Path(path).exists()
+
+
 def split_files(path):
-    """Returns `{split: path}` of a file (all train) or of a folder.
+    """Returns `{split: [paths]}` of a file, a pattern or a folder, see `Files`.
 
     Raises:
-        ValueError: a format that cannot be read, or two files for one split.
-        FileNotFoundError: a folder without a train file.
+        ValueError: a format that cannot be read, two of a name, nothing to read.
+        FileNotFoundError: a pattern that fits no file.
     """
+    if is_pattern(path):
+        found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+        files = [file for at in found for file in ([at] if at.is_file() else _below(at))]
+        if not files:
+            raise FileNotFoundError(f"There is no file that fits {path}")
+        for file in files:
+            _check_suffix(file)
+        return {"train": list(dict.fromkeys(files))}
     path = Path(path)
     if path.is_file():
         _check_suffix(path)
-        return {"train": path}
-    found = {}
-    for file in sorted(path.iterdir()):
-        split = file.name.split(".")[0]
-        if split in SPLITS and (suffix(file) in SEPARATORS or suffix(file) in PARQUET):
-            if split in found:
+        return {"train": [path]}
+    parts = {}
+    for at in sorted(path.iterdir()):
+        split = at.name.split(".")[0]
+        if split in SPLITS and (at.is_dir() or _is_data(at)):
+            if split in parts:
                 raise ValueError(
-                    f"{path} must hold one {split} file. Received: {found[split].name}, {file.name}"
+                    f"{path} must hold one {split} file. Received: {parts[split].name}, {at.name}"
                 )
-            found[split] = file
-    if "train" not in found:
-        raise FileNotFoundError(
-            f"{path} must hold a file called train ({', '.join([*SEPARATORS, *PARQUET])}; "
-            f"text plain or {', '.join(COMPRESSIONS)})."
-        )
-    return {name: found[name] for name in SPLITS if name in found}
+            parts[split] = at
+    if "train" not in parts and parts:
+        raise FileNotFoundError(f"{path} must hold train beside {', '.join(parts)}.")
+    found = {name: parts[name] for name in SPLITS if name in parts} or {"train": path}
+    found = {name: _below(at) if at.is_dir() else [at] for name, at in found.items()}
+    for name, files in found.items():
+        if not files:
+            kinds = ", ".join([*SEPARATORS, *PARQUET])
+            raise FileNotFoundError(
+                f"{parts.get(name, path)} must hold data files, or files or folders called train, "
+                f"valid, test ({kinds}; text plain or {', '.join(COMPRESSIONS)})."
+            )
+    return found
+
+
+def _below(folder):
+    """The data files in and below a folder, but for hidden ones and marks such as _SUCCESS."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and _is_data(path)
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    ]
+
+
+def _is_data(path):
+    return suffix(path) in SEPARATORS or suffix(path) in PARQUET
+
+
+def partition(path):
+    """The columns that the folders of a file tell, `{name: text or None}`: `day=2014-10-21`."""
+    found = {}
+    for part in Path(path).parts[:-1]:
+        name, is_one, value = part.partition("=")
+        if is_one and name:
+            found[unquote(name)] = None if value == NO_VALUE else unquote(value)
+    return found
+
+
+def read_file(path, reader, columns, numbers, extra):
+    """Yields the frames of a file with named columns, with those that its folders tell."""
+    told = {name: value for name, value in partition(path).items() if name in columns}
+    told = {name: value for name, value in told.items() if name not in reader.names(path)}
+    inside = [name for name in columns if name not in told]
+    for frame in reader.table(path, inside, [n for n in numbers if n in inside], extra=extra):
+        texts = {
+            name: pl.Series(name, [value], pl.String).new_from_index(0, len(frame))
+            for name, value in told.items()
+        }
+        yield frame.with_columns(**texts).select(columns)
 
 
 def infer_schema(path, label, group=None, on_bad_rows="error", weight=None):
     """Infers the `Schema` of such files from the first block of train (`Schema.infer`)."""
-    path = split_files(path)["train"]
+    path = split_files(path)["train"][0]
     reader = Reader(on_bad_rows)
-    names = reader.names(path)
+    names = list(dict.fromkeys([*reader.names(path), *partition(path)]))
     for name in (label, group, weight):
         if name is not None and name not in names:
             raise unknown("column", name, names)
-    first = next(reader.table(path, names), None)
+    first = next(read_file(path, reader, names, (), False), None)
     if first is None:
         raise ValueError(f"{path} must hold rows. Received: a header only")
     return Schema.infer(first, label=label, group=group, weight=weight)

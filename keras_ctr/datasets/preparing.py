@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 from keras_ctr._cache import cache_folder
+from keras_ctr.datasets._heap import kept_heap
 from keras_ctr.datasets._raw.reader import Reader
-from keras_ctr.datasets._shards.encode import encode
+from keras_ctr.datasets._shards.encode import encode_staged
 from keras_ctr.datasets._shards.lock import only_one
 from keras_ctr.datasets._shards.store import FORMAT, MANIFEST, read_manifest
-from keras_ctr.datasets._shards.writer import Writer
+from keras_ctr.datasets._shards.writer import resumable, sweep, unfinished
 from keras_ctr.datasets.progress import Progress
+
+REST = 0.5  # of the time of reading is what comes after it, for the progress
 
 
 def key(source, root, on_bad_rows):
@@ -47,9 +51,9 @@ def prepare(source, root=None, out=None, on_bad_rows="error", cache=None):
         folder = folder.resolve()
     if (folder / MANIFEST).is_file() and _is_there(folder, data_key):
         return folder
-    with only_one(folder):
+    with only_one(folder) as alone:
         if not _is_there(folder, data_key):  # or another process has written it meanwhile
-            _write(source, root, folder, reader, data_key)
+            _write(source, root, folder, reader, data_key, alone)
     return folder
 
 
@@ -67,9 +71,18 @@ def _is_there(folder, data_key):
     return False
 
 
-def _write(source, root, folder, reader, data_key):
+def _write(source, root, folder, reader, data_key, alone):
+    sweep(folder, data_key if alone else None)
+    work = resumable(folder, data_key) if alone else unfinished(folder)
     sizes = sum(Path(path).stat().st_size for path in source.files(root))
     facts = {"source": source.name, "options": source.options, "key": data_key}
-    with Progress(f"Preparing {source.title}", sizes * source.passes) as progress:
-        reader.progress = progress.advance
-        encode(source, root, reader, lambda encoder: Writer(folder, encoder, facts), progress.over)
+    try:
+        title = f"Preparing {source.title}"
+        with kept_heap(), Progress(title, sizes * (1 + REST)) as progress:
+            reader.progress = progress.advance
+            done = lambda share: progress.advance(share * sizes * REST)  # noqa: E731
+            encode_staged(source, root, reader, folder, facts, work, done)
+    except Exception:  # but not where it is stopped: then it goes on from there the next time
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    shutil.rmtree(work, ignore_errors=True)

@@ -41,16 +41,18 @@ class Source:
         folders: names of the folders looked for below `$KERAS_CTR_DATA` and the cache's `raw`.
         extras: names of float columns that `frames` yields beside those of the schema.
         get: what to download, from where: the sentence shown when the files are missing.
-        passes: how often `frames` reads the files until the data are prepared, for the progress.
+        decided_by: names of columns that tell the split of rows that `frames` yields without one.
+        resumable: whether `frames` yields one frame for each frame of the reader, whatever came
+            before, so that a killed `prepare` need not read again what it has read.
     """
-
-    passes = 2
 
     name = None
     revision = 1
     folders = ()
     extras = ()
     get = ""
+    decided_by = ()
+    resumable = False
 
     def schema(self):
         """Returns the `Schema`, not sized, with all options of encoding."""
@@ -68,11 +70,23 @@ class Source:
         """Yields `(split, frame)`, split one of train, valid, test: one pass over all rows.
 
         Every pass yields the same rows in the same order. A frame is a `polars.DataFrame` with the
-        columns of the schema (and `extras`), small enough to hold many times over in memory.
+        columns of the schema (and `extras`), small enough to hold many times over in memory. Where
+        a split is `None`, the method `split` tells it when all rows have been read.
 
         Args:
             root: folder (or file) of the raw data; `None` if there is none.
             reader: `Reader` with which to read them.
+        """
+        raise NotImplementedError
+
+    def split(self, frames):
+        """Returns the splits of the rows that `frames` yields without one.
+
+        Args:
+            frames: list of such frames, in order, with the columns `decided_by` alone.
+
+        Returns:
+            Per frame, an int8 array `(rows,)` of 0 (train), 1 (valid) and 2 (test).
         """
         raise NotImplementedError
 

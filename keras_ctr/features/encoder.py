@@ -138,7 +138,68 @@ class Encoder:
         self._size()
         return self
 
-    def encode(self, frame, label=True, first_row=0):
+    @property
+    def codable(self):
+        """Names of columns of which a vocabulary is learnt, and nothing else is made."""
+        schema = self._given
+        used = {name for cross in schema.crosses for name in cross.of}
+        used |= {sequence.vocabulary for sequence in schema.sequences}
+        used |= {bag.name for bag in schema.bags} | {schema.label, schema.group, schema.weight}
+        return [
+            name
+            for name, column in self._names.items()
+            if isinstance(column, Vocabulary) and name in schema.columns and name not in used
+        ]
+
+    def fit_staged(self, staging, splits, done=lambda: None):
+        """Learns from training rows that were read once.
+
+        Args:
+            staging: `Staging` of all rows, whose coded columns are `codable`.
+            splits: the split of the rows of each of its blocks, int8; 0: to train on.
+            done: called once per column.
+
+        Returns:
+            `{name: ids}` of the coded columns: for each block, the int32 ids of its tokens.
+
+        Raises:
+            ValueError: as `fit`.
+        """
+        train = [split == 0 for split in splits]
+        held_out = [np.flatnonzero(split) for split in splits]
+        rows = np.cumsum([0, *(len(split) for split in splits)])
+        if not any(chosen.any() for chosen in train):
+            raise ValueError("The encoder must be fitted on at least one row. Received: no rows")
+        coded = staging.coded
+        others = [name for name in self._columns if name not in coded]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for at, chosen in enumerate(train if others else ()):
+                if chosen.any():
+                    frame = staging.rest(at).filter(chosen)
+                    numbers_of = rows[at] + np.flatnonzero(chosen)
+                    frame = self._with_derived(frame, partial(_row, numbers_of), held=False)
+                    list(pool.map(partial(self._count, frame, numbers_of), others))
+
+            def learnt(name):
+                def block(at):
+                    tokens, codes = staging.tokens(at, name), staging.codes(at, name)
+                    counts = np.bincount(codes, minlength=len(tokens))
+                    if len(held_out[at]):
+                        counts -= np.bincount(codes[held_out[at]], minlength=len(tokens))
+                    return tokens, counts
+
+                sizes = [staging.size(at, name) for at in range(len(staging.blocks))]
+                found = self._names[name].fit_blocks(sizes, block, staging.is_packed(name))
+                done()
+                return found
+
+            ids = dict(zip(coded, pool.map(learnt, coded), strict=True))
+        for column in self._columns.values():
+            column.finish()
+        self._size()
+        return ids
+
+    def encode(self, frame, label=True, first_row=0, ids=None):
         """Encodes one data frame.
 
         Args:
@@ -147,6 +208,8 @@ class Encoder:
                 has no such column, as at predict time; so is the group if it is no feature.
             first_row: number of the first row for error messages, or an array with that of every
                 row.
+            ids: `{name: int32 ids (n,)}` of columns that are encoded already, which the frame need
+                not have.
 
         Returns:
             A dict of C-contiguous arrays, keys without columns left out: `"ids"` (n, F) int32,
@@ -161,8 +224,8 @@ class Encoder:
         """
         if self._fitted is None:
             raise ValueError("The encoder must be fitted before it can encode: call `fit`.")
-        frame = as_polars(frame)
-        needed = [name for name in self.schema.columns if name not in self.schema.optional]
+        frame, ids = as_polars(frame), ids or {}
+        needed = [n for n in self.schema.columns if n not in self.schema.optional and n not in ids]
         missing = [name for name in needed if name not in frame.columns]
         if missing:
             raise ValueError(
@@ -178,7 +241,10 @@ class Encoder:
                 ("values", [f.name for f in schema.numerics], "float32"),
             ):
                 if columns:
-                    found = pool.map(partial(self._column, frame, row), columns)
+                    found = pool.map(
+                        lambda name: ids[name] if name in ids else self._column(frame, row, name),
+                        columns,
+                    )
                     arrays[key] = _packed(found, frame, dtype, len(columns))
             further = [*schema.bags, *schema.vectors, *schema.sequences]
             for found in pool.map(partial(self._arrays, frame, first_row), further):
@@ -399,7 +465,7 @@ def _row(rows, *at):
 
 def _packed(columns, frame, dtype, width):
     """Stacks one array per column to a C-contiguous `(n, width)`."""
-    packed = np.empty((len(frame), width), dtype)
+    packed = np.empty((width, len(frame)), dtype)
     for at, column in enumerate(columns):
-        packed[:, at] = column
-    return packed
+        packed[at] = column
+    return np.ascontiguousarray(packed.T)

@@ -9,6 +9,8 @@ import re
 
 import numpy as np
 
+from keras_ctr.features.coding import coded
+
 WHOLE = r"(-?[0-9]+)\.0+"  # what pandas makes of an integer beside a gap
 TRUTH = {"True": "true", "False": "false"}
 LARGEST = 2**63  # of whole numbers
@@ -67,7 +69,12 @@ def kind_of(column):
 
 def plain(texts):
     """Returns texts (a polars series) with "14.0" as "14" and "True" as "true"."""
-    return texts.str.replace(f"^{WHOLE}$", "${1}").replace(TRUTH)
+    odd = texts.str.contains(".0", literal=True) | (texts == "True") | (texts == "False")
+    odd = odd.arg_true()  # they alone may change
+    if not len(odd):
+        return texts
+    written = texts.gather(odd).str.replace(f"^{WHOLE}$", "${1}").replace(TRUTH)
+    return texts.clone().scatter(odd, written)
 
 
 def plain_text(text):
@@ -170,8 +177,8 @@ def labels(column, name, row):
     import polars as pl
 
     if column.dtype == pl.String or column.dtype.is_numeric() or column.dtype == pl.Boolean:
-        text = column.cast(pl.String).str.strip_chars()
-        found = spelled(text) if column.dtype == pl.String else column.cast(pl.Float64)
+        is_text = column.dtype == pl.String
+        found = spelled(column.str.strip_chars()) if is_text else column.cast(pl.Float64)
     elif column.dtype in (pl.Categorical, pl.Enum):
         return labels(column.cast(pl.String), name, row)
     else:
@@ -179,6 +186,7 @@ def labels(column, name, row):
     found = found.fill_null(float("nan")).to_numpy()
     wrong = np.flatnonzero((found != 0) & (found != 1))
     if len(wrong):
+        text = column.cast(pl.String).str.strip_chars()
         missing = (text.is_null() | (text == "") | (text == "NaN")).to_numpy()
         first = found[wrong[0]]
         value = f"{first:.15g}" if np.isfinite(first) else repr(text[int(wrong[0])])
@@ -274,9 +282,8 @@ def hashed(texts, function=pandas_hash):
         texts: polars series.
         function: from a list of texts to their hashes.
     """
-    import polars as pl
-
-    distinct = texts.drop_nulls().unique()
-    hashes = function(plain(distinct).to_list()).astype("uint64")
-    at = texts.cast(pl.Enum(distinct), strict=False).to_physical().cast(pl.Int64)
-    return np.append(hashes, np.uint64(0))[at.fill_null(len(distinct)).to_numpy()]
+    found = coded(texts)
+    there = found.values.is_not_null().to_numpy()
+    hashes = np.zeros(len(found.values), "uint64")
+    hashes[there] = function(plain(found.values.drop_nulls()).to_list())
+    return hashes[found.codes]

@@ -1,10 +1,13 @@
 """`Parser`: one block of delimited text as a frame."""
 
 import csv
+from functools import partial
 
 import numpy as np
 import polars as pl
 
+from keras_ctr.datasets._raw.compression import count
+from keras_ctr.datasets._raw.fields import Fields, locate
 from keras_ctr.features.tokens import spelled
 
 
@@ -12,62 +15,88 @@ class Parser:
     """Turns a block of whole lines into a frame.
 
     Args:
-        only: columns that are wanted, or `None` for all. The same rows are refused in any case.
+        located: whether `Fields` may stand for a frame, where lines are regular.
     """
 
-    def __init__(self, path, columns, numbers, separator, quoted, encoding, refuse, only=None):
+    def __init__(self, path, columns, numbers, separator, quoted, encoding, refuse, located=False):
+        self.located = located
         self.path, self.columns, self.numbers = path, columns, numbers
-        self.only = only
         self.separator, self.quoted, self.encoding = separator, quoted, encoding
         self.refuse = refuse
 
     def __call__(self, block, first_line):
-        frame = self._parsed(block, first_line)
-        return frame if self.only is None or not len(frame) else frame.select(self.only)
-
-    def _parsed(self, block, first_line):
-        if b"\r\n" in block:
+        """The rows of a block, and the number of its lines."""
+        if b"\r" in block:
             block = block.replace(b"\r\n", b"\n")
         if self.encoding != "utf-8":
             block = block.decode(self.encoding).encode()
         if not block:
             return pl.DataFrame()
-        if _is_utf8(block) and self._regular(block):
-            try:
-                return self._read(block, self.numbers)
-            except pl.exceptions.ComputeError:
-                frame, wrong = self._with_numbers(self._read(block, ()))
-                if not wrong:  # TRUE and FALSE among the numbers
-                    return frame
+        rows = count(block, "\n")
+        found = self._fields(block, rows) if self.located else None
+        if found is not None:
+            return found
+        if _is_utf8(block) and self._regular(block, rows):
+            frame = self._regular_rows(block, rows)
+            if frame is not None:
+                return frame
         return self._row_by_row(block, first_line)
 
-    def _read(self, block, numbers):
-        # Numbers are read whether they are wanted or not: one that is none refuses its row.
-        wanted = None if self.only is None else {*self.only, *self.numbers}
+    def _fields(self, block, rows):
+        """The block as `Fields`, `None` if anything about it is out of the ordinary."""
+        if (self.quoted and b'"' in block) or b"\0" in block or not _is_utf8(block):
+            return None
+        located = locate(block, rows, len(self.columns), self.separator)
+        if located is None:
+            return None
+        read = partial(self._read, block, self.numbers)
+        found = Fields(block, self.columns, self.numbers, located, read)
+        try:
+            return found if found.numbers_are() else None
+        except pl.exceptions.PolarsError:
+            return None
+
+    def _regular_rows(self, block, rows):
+        """The rows of a block without malformed ones, else `None`."""
+        try:
+            frame = self._read(block, self.numbers)
+        except pl.exceptions.PolarsError:  # fields too many, or text among the numbers
+            try:
+                frame, wrong = self._with_numbers(self._read(block, ()))
+            except pl.exceptions.PolarsError:
+                return None
+            if wrong:
+                return None  # but for TRUE and FALSE among the numbers
+        quotes = self.quoted and b'"' in block  # between which a line may end
+        return frame if quotes or len(frame) == rows else None
+
+    def _read(self, block, numbers, only=None):
         return pl.read_csv(
             block,
             has_header=False,
-            columns=None
-            if wanted is None
-            else [at for at, name in enumerate(self.columns) if name in wanted],
+            columns=None if only is None else [self.columns.index(name) for name in only],
             schema={c: pl.Float64 if c in numbers else pl.String for c in self.columns},
             separator=self.separator,
             quote_char='"' if self.quoted else None,
         )
 
-    def _regular(self, block):
-        """Whether every line has the right number of fields (and quotes only around fields)."""
+    def _regular(self, block, rows):
+        """Whether every line has the right number of fields (and quotes only around fields).
+
+        Without quotes, whether there are enough on the whole: polars refuses a line with too many.
+        """
+        if not (self.quoted and b'"' in block):
+            return count(block, self.separator) == (len(self.columns) - 1) * rows
         data = np.frombuffer(block, np.uint8)
         is_end = data == ord("\n")
         cut = is_end | (data == ord(self.separator))
-        if self.quoted and b'"' in block:
-            quote = data == ord('"')
-            inside = np.logical_xor.accumulate(quote)
-            beside = np.concatenate([[True], cut | quote, [True]])
-            opening, closing = quote & inside, quote & ~inside
-            if not (beside[:-2][opening].all() and beside[2:][closing].all()):
-                return False
-            cut &= ~inside
+        quote = data == ord('"')
+        inside = np.logical_xor.accumulate(quote)
+        beside = np.concatenate([[True], cut | quote, [True]])
+        opening, closing = quote & inside, quote & ~inside
+        if not (beside[:-2][opening].all() and beside[2:][closing].all()):
+            return False
+        cut &= ~inside
         at = np.flatnonzero(cut)
         if len(at) % len(self.columns):
             return False
@@ -146,6 +175,8 @@ class Parser:
 
 
 def _is_utf8(block):
+    if block.isascii():
+        return True
     try:
         block.decode()
     except UnicodeDecodeError:

@@ -7,11 +7,13 @@ malformed row is named with its file and line.
 
 import csv
 import logging
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from keras_ctr.datasets._raw.compression import first_line, line_blocks, suffix
+from keras_ctr.datasets._ahead import in_order
+from keras_ctr.datasets._raw.compression import count, first_line, line_blocks, suffix
 from keras_ctr.datasets._raw.parser import Parser
 
 PARQUET = (".parquet", ".pq")
@@ -30,6 +32,8 @@ class Reader:
 
     Attributes:
         skipped: number of rows left out so far.
+        position: where the last frame ended, as JSON can hold it.
+        located: whether a frame of text may be `Fields`, which hold what a `Source` needs of it.
         progress: called with the number of bytes of the file (as it lies on disk) just read.
     """
 
@@ -40,8 +44,36 @@ class Reader:
             )
         self.on_bad_rows = on_bad_rows
         self.skipped = 0
+        self.position = None
+        self.located = False
+        self._resumed = None
         self._warned = False
         self.progress = lambda count: None
+
+    def resume(self, position):
+        """Goes on where a frame ended: what was read before is not read again.
+
+        The files must be asked for in the same order as then.
+
+        Args:
+            position: what `position` was.
+        """
+        self._resumed = position
+
+    def rows_before(self, path):
+        """How many rows of a file have been read before it is gone on with."""
+        known = self._resumed is not None and self._resumed["path"] == str(path)
+        return self._resumed["rows"] if known else 0
+
+    def _start(self, path):
+        """Where to begin a file: `None` if it was read before, else an earlier position, or {}."""
+        if self._resumed is None:
+            return {}
+        if self._resumed["path"] != str(path):
+            self.progress(Path(path).stat().st_size)
+            return None
+        found, self._resumed = self._resumed, None
+        return found
 
     def table(self, path, columns, numbers=(), optional=(), extra=False, **how):
         """Yields the rows of a file whose columns have names (delimited text, or parquet).
@@ -91,7 +123,6 @@ class Reader:
         header=False,
         quoted=True,
         encoding="utf-8",
-        only=None,
     ):
         """Yields the rows of a delimited text file, given its columns in order.
 
@@ -103,23 +134,42 @@ class Reader:
             header: whether the first line is not data.
             quoted: whether `"` quotes fields, or is a character like others.
             encoding: `"utf-8"` or `"latin-1"`.
-            only: names of the columns that are wanted; `None`: all. The same rows are refused.
         """
         columns = list(columns)
         twice = sorted({name for name in columns if columns.count(name) > 1})
         if twice:
             raise ValueError(f"{path} must name each column once. Twice: {', '.join(twice)}")
         separator = separator or SEPARATORS.get(suffix(path), "\t")
-        parse = Parser(path, columns, set(numbers), separator, quoted, encoding, self.refuse, only)
-        line = 1
-        for block in line_blocks(path, separator if quoted else None, self.progress):
-            lines = block.count(b"\n")
-            if header and line == 1:
-                frame = parse(block.partition(b"\n")[2], 2)
-            else:
-                frame = parse(block, line)
-            line += lines
+        how = (path, columns, set(numbers), separator, quoted, encoding)
+        start = self._start(path)
+        if start is None:
+            return
+        begin, rows = tuple(start.get("bytes", (0, 0))), start.get("rows", 0)
+
+        def blocks():
+            line = start.get("line", 1)
+            for block, end in line_blocks(
+                path, separator if quoted else None, self.progress, begin
+            ):
+                lines = count(block, "\n")
+                if header and line == 1:
+                    yield block.partition(b"\n")[2], 2, end, line + lines
+                else:
+                    yield block, line, end, line + lines
+                line += lines
+
+        def parsed(item):
+            block, line, *after = item
+            refused = []
+            parse = Parser(*how, partial(self._noted, refused), self.located)
+            return parse(block, line), refused, *after
+
+        for frame, refused, end, line in in_order(parsed, blocks()):
+            for what in refused:
+                self.refuse(*what)
+            rows += len(frame)
             if len(frame):
+                self.position = {"path": str(path), "bytes": end, "line": line, "rows": rows}
                 yield frame
 
     def first_row(self, path, separator=None, encoding="utf-8", **how):
@@ -131,12 +181,23 @@ class Reader:
         return next(csv.reader([line], delimiter=separator))
 
     def _parquet(self, path):
+        begin = self._start(path)
+        if begin is None:
+            return
         table = pl.scan_parquet(path)
         rows = table.select(pl.len()).collect().item()
         size = Path(path).stat().st_size
-        for start in range(0, rows, PARQUET_ROWS):
-            yield table.slice(start, PARQUET_ROWS).collect()
-            self.progress(size * min(PARQUET_ROWS, rows - start) // rows)
+        for start in range(begin.get("rows", 0), rows, PARQUET_ROWS):
+            frame = table.slice(start, PARQUET_ROWS).collect()
+            self.position = {"path": str(path), "rows": start + len(frame)}
+            yield frame
+            self.progress(size * len(frame) // rows)
+
+    def _noted(self, refused, *what):
+        """Notes a malformed row met ahead of those before it; where it is an error, it is one."""
+        if self.on_bad_rows == "error":
+            self.refuse(*what)
+        refused.append(what)
 
     def refuse(self, path, line, reason):
         """Deals with a malformed row."""

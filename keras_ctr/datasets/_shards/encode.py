@@ -1,11 +1,15 @@
-"""`encode`: from a source to a sink, the one way that rows of data sets go.
+"""The two ways that rows of a source go: `encode` to memory, `encode_staged` to shards on disk."""
 
-A source yields frames (`Source`: raw files, or a data frame); a sink takes arrays (`Writer`: shards
-on disk; `Memory`).
-"""
+import contextlib
+import os
+from functools import partial
 
 import numpy as np
 
+from keras_ctr.datasets._ahead import in_order
+from keras_ctr.datasets._shards.staging import Staging
+from keras_ctr.datasets._shards.writer import Writer
+from keras_ctr.datasets.sources import SPLITS
 from keras_ctr.features.encoder import Encoder
 
 
@@ -17,7 +21,7 @@ def encode(source, root, reader, open_sink, over=iter, encoder=None):
         root: folder (or file) of its raw data, or `None`.
         reader: `Reader` of raw files.
         open_sink: function of the fitted encoder; returns a context manager whose value has
-            `add(split, arrays, skipped_rows)`.
+            `add(split, arrays)`.
         over: what iterates over the frames, such as a progress bar does.
         encoder: a fitted `Encoder` to use as it is.
 
@@ -37,36 +41,151 @@ def encode(source, root, reader, open_sink, over=iter, encoder=None):
         )
         rows = source.row_numbers("train")
         encoder.fit(*((train,) if rows is None else (next(train), rows)))
-    counted, weighed, reader.skipped = {}, {}, 0
+    counted, weights = {}, Weights(encoder.schema)
     with open_sink(encoder) as sink:
         for split, frame in over(source.frames(root, reader)):
             rows, first = source.row_numbers(split), counted.get(split, 0)
             arrays = _encoded(encoder, split, frame, source.extras, first if rows is None else rows)
-            sink.add(split, arrays, reader.skipped)
-            counted[split], reader.skipped = first + len(frame), 0
-            weights = arrays.get("extra:weight") if encoder.schema.weight is not None else None
-            if weights is not None:
-                weighed[split] = weighed.get(split, False) or bool(weights.any())
-        for split, some in weighed.items():
-            if not some:
-                raise ValueError(
-                    f"The weight {encoder.schema.weight!r} must not be 0 in every row. "
-                    f"Received: {counted[split]} rows of {split}, all of weight 0"
-                )
+            sink.add(split, arrays)
+            counted[split] = first + len(frame)
+            weights.see(split, arrays)
+        weights.check()
     return encoder, sink
 
 
-def _encoded(encoder, split, frame, extras, first_row):
+class Weights:
+    """Sees to it that no split has weights that are all 0."""
+
+    def __init__(self, schema):
+        self._name, self._rows, self._some = schema.weight, {}, {}
+
+    def see(self, split, arrays):
+        """Notes the weights of encoded rows."""
+        if self._name is not None:
+            found = arrays["extra:weight"]
+            self._rows[split] = self._rows.get(split, 0) + len(found)
+            self._some[split] = self._some.get(split, False) or bool(found.any())
+
+    def check(self):
+        """Raises `ValueError` where all weights of a split are 0."""
+        for split, some in self._some.items():
+            if not some:
+                raise ValueError(
+                    f"The weight {self._name!r} must not be 0 in every row. "
+                    f"Received: {self._rows[split]} rows of {split}, all of weight 0"
+                )
+
+
+def encode_staged(source, root, reader, folder, facts, work, advance):
+    """Encodes all rows of a source that reads files, each of them once, to a store.
+
+    Args:
+        source: a `Source`.
+        root: folder (or file) of its raw data, or `None`.
+        reader: `Reader` of raw files.
+        folder: of the store.
+        facts: entries of its manifest.
+        work: folder for what is unfinished; what a killed run has left there is gone on with.
+        advance: called with the share of the work done since the last call, but for reading.
+
+    Raises:
+        ValueError: bad rows; as `Encoder.fit` and `Encoder.encode`.
+        OSError: `work` or `folder` cannot be written.
+    """
+    encoder = Encoder(source.schema(), source=source.name)
+    with contextlib.closing(Staging(work / "rows", encoder, source.extras)) as staging:
+        _stage(source, root, reader, staging)
+        splits = staging.splits(source)
+    ids = encoder.fit_staged(staging, splits, lambda: advance(0.4 / len(staging.coded)))
+    with Writer(folder, encoder, facts, work / "store") as writer:
+        weights = Weights(encoder.schema)
+        todo = _todo(staging, splits, writer)
+        encoded = partial(_encoded_block, source, staging, splits, encoder, ids)
+        for parts in in_order(encoded, todo, os.cpu_count()):
+            for split, arrays, skipped in parts:
+                writer.add(split, arrays, skipped)
+                weights.see(split, arrays)
+            advance(0.6 / len(staging.blocks))
+        weights.check()
+
+
+def _stage(source, root, reader, staging):
+    """Reads what is not staged yet."""
+    known = len(staging.blocks)
+    reader.located = source.resumable
+    if known and source.resumable:
+        reader.resume(staging.blocks[-1]["position"])
+    rows = {}
+    for block in staging.blocks:
+        rows[block["split"]] = rows.get(block["split"], 0) + block["rows"]
+
+    def frames():
+        at = 0 if not source.resumable else known
+        for split, frame in source.frames(root, reader):
+            at += 1
+            if at <= known or not len(frame):
+                at -= not len(frame)
+                continue
+            first, skipped, reader.skipped = rows.get(split, 0), reader.skipped, 0
+            rows[split] = first + len(frame)
+            yield at - 1, split, frame, first, skipped, reader.position
+
+    def stage(item):
+        at, split, frame, first, skipped, position = item
+        block = staging.stage(frame, at, first, "" if split is None else f"In {split}: ")
+        return block | {"split": split, "skipped": skipped, "position": position}
+
+    for block in in_order(stage, frames()):
+        staging.keep(block)
+    if reader.skipped and staging.blocks:  # behind the last row
+        staging.blocks[-1]["skipped"] += reader.skipped
+
+
+def _todo(staging, splits, writer):
+    """Yields the blocks of which shards are missing: `(block, {split: rows that are there})`."""
+    there = {name: writer.written(name) for name in SPLITS}
+    for at, split in enumerate(splits):
+        counts = dict(zip(SPLITS, np.bincount(split, minlength=len(SPLITS)).tolist(), strict=True))
+        drop = {name: min(there[name], count) for name, count in counts.items()}
+        for name in SPLITS:
+            there[name] -= drop[name]
+        if drop == counts:
+            first = next(name for name in SPLITS if counts[name])
+            writer.skip(first, staging.blocks[at]["skipped"])
+        else:
+            yield at, drop
+
+
+def _encoded_block(source, staging, splits, encoder, ids, item):
+    """The encoded rows of a block: `(split, arrays, skipped rows)` for each of its splits."""
+    at, drop = item
+    block, found = staging.blocks[at], []
+    columns = {name: of[at][staging.codes(at, name)] for name, of in ids.items()}
+    first = sum(other["rows"] for other in staging.blocks[:at] if other["split"] == block["split"])
+    arrays = _encoded(encoder, block["split"], staging.rest(at), source.extras, first, columns)
+    skipped = block["skipped"]
+    for number, name in enumerate(SPLITS):
+        rows = np.flatnonzero(splits[at] == number)
+        if len(rows):
+            rows = rows[drop[name] :]
+            whole = len(rows) == block["rows"]
+            part = {key: array if whole else array[rows] for key, array in arrays.items()}
+            found.append((name, part, skipped))
+            skipped = 0
+    return found
+
+
+def _encoded(encoder, split, frame, extras, first_row, ids=None):
     """Like `Encoder.encode`, but labels must be there, extras come too, errors name the split."""
-    schema = encoder.schema
+    schema, where = encoder.schema, "" if split is None else f"In {split}: "
     needed = (schema.label, schema.group, schema.weight)
     absent = [name for name in needed if name is not None and name not in frame.columns]
     if absent:
         raise ValueError(f"The {split} rows must have the columns {', '.join(absent)}.")
     try:
-        arrays = encoder.encode(frame, first_row=first_row)
+        arrays = encoder.encode(frame, first_row=first_row, ids=ids)
     except ValueError as error:
-        raise ValueError(f"In {split}: {error}") from error
+        raise ValueError(f"{where}{error}") from error
     if "weight" in arrays:
         arrays["extra:weight"] = arrays.pop("weight")
     for name in extras:

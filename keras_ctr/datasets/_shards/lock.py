@@ -16,6 +16,8 @@ log = logging.getLogger("keras_ctr")
 def only_one(folder):
     """Holds the lock of a folder; it ends with the process, also where that is killed.
 
+    Yields whether it is held.
+
     Where there are no locks (a file system without them, a parent that cannot be written), nothing
     is held.
 
@@ -25,7 +27,7 @@ def only_one(folder):
     path = folder.with_name(f".{folder.name}.lock")
     file = _locked(path, folder)
     try:
-        yield
+        yield file is not None
     finally:
         if file is not None:
             with contextlib.suppress(OSError):

@@ -1,11 +1,8 @@
 """`OneFile`: a source with one raw file, split by stratified folds as the x4 benchmarks do."""
 
-from pathlib import Path
-
 import numpy as np
-import polars as pl
 
-from keras_ctr.datasets.sources import SPLITS, Source
+from keras_ctr.datasets.sources import Source
 from keras_ctr.features.tokens import labels
 
 FOLDS, SEED = 10, 2018  # AutoInt, arXiv:1810.11921, and BARS after it
@@ -40,41 +37,30 @@ def stratified_folds(y, folds=FOLDS, seed=SEED):
 class OneFile(Source):
     """One file of rows: fold 0 is the test split, fold 1 the validation split, 2 to 9 train.
 
-    A subclass says in `rows` how to read the file. Labels are read in a pass of their own, since
-    the folds depend on how many rows each class has.
+    A subclass says in `rows` how to read the file.
     """
 
-    passes = 3  # the first of them over labels alone
-    _folds = None
+    resumable = True
+
+    @property
+    def decided_by(self):
+        return (self.schema().label,)
 
     def rows(self, path, reader):
         """Yields the frames of the raw file, with the columns of the schema."""
         raise NotImplementedError
 
-    def label_rows(self, path, reader):
-        """As `rows`, where nothing but the label is looked at."""
-        return self.rows(path, reader)
-
     def frames(self, root, reader):
         (path,) = self.files(root)
-        folds, start = self._find_folds(path, reader), 0
+        name, start = self.schema().label, reader.rows_before(path)
         for frame in self.rows(path, reader):
-            fold = folds[start : start + len(frame)]
+            labels(frame[name], name, lambda at, start=start: start + at)
             start += len(frame)
-            for split, mask in zip(SPLITS, (fold > 1, fold == 1, fold == 0), strict=True):
-                if mask.any():
-                    yield split, frame.filter(pl.Series(mask))
+            yield None, frame
 
-    def _find_folds(self, path, reader):
-        state = (str(path), Path(path).stat().st_mtime_ns, reader.on_bad_rows)
-        if self._folds is None or self._folds[0] != state:
-            name, skipped, y, start = self.schema().label, reader.skipped, [], 0
-            for frame in self.label_rows(path, reader):
-                found = labels(frame[name], name, lambda at, start=start: start + at)
-                y.append(found[:, 0].astype(np.int8))
-                start += len(frame)
-            if not start:
-                raise ValueError(f"{path} must hold rows. Received: none")
-            self._folds = state, stratified_folds(np.concatenate(y))
-            reader.skipped = skipped  # the same rows are met, and counted, again
-        return self._folds[1]
+    def split(self, frames):
+        name = self.schema().label
+        y = [labels(frame[name], name, lambda at: at)[:, 0].astype(np.int8) for frame in frames]
+        folds = stratified_folds(np.concatenate(y))
+        splits = np.array([2, 1] + [0] * (FOLDS - 2), np.int8)[folds]
+        return np.split(splits, np.cumsum([len(part) for part in y])[:-1])

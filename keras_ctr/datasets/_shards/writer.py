@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import time
 import uuid
 import zlib
 from pathlib import Path
@@ -18,6 +19,8 @@ from keras_ctr.datasets._shards.store import FORMAT, MANIFEST
 from keras_ctr.datasets.sources import SPLITS
 
 SHARD_ROWS = 2**19  # 80 MB of Criteo ids
+SHARDS = "shards.jsonl"  # in an unfinished store: the shards that are whole
+KEPT_SECONDS = 7 * 24 * 3600
 
 
 class Writer:
@@ -30,37 +33,50 @@ class Writer:
         folder: where the store will be.
         encoder: the fitted `Encoder`.
         facts: further entries of the manifest (source, options, key).
+        work: where it is written until it is whole; shards that a killed run has left there are
+            kept, see `written`. By default, a new folder.
 
     Raises:
         OSError: the folder cannot be written, a full disk for example.
     """
 
-    def __init__(self, folder, encoder, facts):
+    def __init__(self, folder, encoder, facts, work=None):
         self.folder = Path(folder)
         self.encoder = encoder
+        self._work = work
         self._facts = facts
         self._splits = {}
         self._waiting = {}
 
     def __enter__(self):
-        sweep(self.folder.parent)
-        mine = f"{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._temporary = self.folder.parent / f".{self.folder.name}.{mine}.unfinished"
+        self._temporary = self._work or unfinished(self.folder)
         try:
-            self._temporary.mkdir(parents=True)
+            self._temporary.mkdir(parents=True, exist_ok=True)
             self.encoder.save(self._temporary / "encoder")
+            self._take_up()
+            self._journal = open(self._temporary / SHARDS, "a", encoding="utf-8")  # noqa: SIM115
         except OSError as error:
             self._abandon(error)
         return self
 
     def __exit__(self, kind, error, trace):
+        with self._journal:
+            if error is None:
+                for split, waiting in list(self._waiting.items()):
+                    if waiting or not self._splits[split]["shards"]:
+                        self._write_shard(split)
         if error is None:
             try:
                 self._finish()
             except OSError as failure:
                 self._abandon(failure)
-        else:
+        elif self._work is None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def written(self, split):
+        """How many rows of a split a killed run has left, whole: they need not be added again."""
+        entry = self._splits.get(split)
+        return sum(shard["rows"] for shard in entry["shards"]) if entry else 0
 
     def add(self, split, arrays, skipped_rows=0):
         """Appends encoded rows to a split.
@@ -70,43 +86,74 @@ class Writer:
             arrays: what `Encoder.encode` returns, with `"extra:<name>"` arrays if there are any.
             skipped_rows: malformed rows left out since the last call.
         """
-        entry = self._splits.setdefault(
-            split, {"rows": 0, "positives": 0, "skipped_rows": 0, "shards": []}
-        )
-        entry["rows"] += len(arrays["label"])
-        entry["positives"] += int(arrays["label"].sum())
+        entry = self._entry(split)
         entry["skipped_rows"] += skipped_rows
         waiting = self._waiting.setdefault(split, [])
-        waiting.append(arrays)
+        if len(arrays["label"]):
+            waiting.append(arrays)
         if sum(len(arrays["label"]) for arrays in waiting) >= SHARD_ROWS:
             self._write_shard(split)
+
+    def skip(self, split, skipped_rows):
+        """Counts malformed rows among those that are `written`."""
+        self._entry(split)["skipped_rows"] += skipped_rows
+
+    def _entry(self, split):
+        empty = {"rows": 0, "positives": 0, "skipped_rows": 0, "shards": []}
+        return self._splits.setdefault(split, empty)
 
     def _write_shard(self, split):
         waiting = self._waiting.pop(split)
         keys = self.encoder.schema.bounds()
-        shards = self._splits[split]["shards"]
+        shards = self._entry(split)["shards"]
         shard = {"rows": sum(len(arrays["label"]) for arrays in waiting), "arrays": {}}
         for at, key in enumerate(waiting[0]):
-            array = np.concatenate([arrays[key] for arrays in waiting])
             stem = key if key in ("ids", "values", "label", "group") else f"column{at}"
             path = self._temporary / f"{split}-{len(shards):05d}-{stem}.npy"
             try:
-                with open(path, "wb") as file:
-                    np.save(file, array, allow_pickle=False)
-                    file.flush()
-                    os.fsync(file.fileno())
+                entry = _write_array(path, [arrays[key] for arrays in waiting])
             except OSError as error:
                 self._abandon(error)
-            entry = {"file": path.name, "dtype": str(array.dtype), "shape": list(array.shape)}
-            entry |= {"bytes": path.stat().st_size, "crc32": zlib.crc32(array)}
             if key in keys:
-                entry["bounds"] = bounds(array)
+                entry["bounds"] = _joined([bounds(arrays[key]) for arrays in waiting])
             shard["arrays"][key] = entry
-        shards.append(shard)
+        clicks = sum(int(arrays["label"].sum()) for arrays in waiting)
+        try:
+            self._journal.write(json.dumps([split, clicks, shard]) + "\n")
+            self._journal.flush()
+        except OSError as error:
+            self._abandon(error)
+        self._count(split, clicks, shard)
+
+    def _count(self, split, clicks, shard):
+        entry = self._entry(split)
+        entry["shards"].append(shard)
+        entry["rows"] += shard["rows"]
+        entry["positives"] += clicks
+
+    def _take_up(self):
+        """Counts the shards that a killed run has listed, as far as they are whole."""
+        path, length = self._temporary / SHARDS, 0
+        for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
+            try:
+                split, clicks, shard = json.loads(line) if line.endswith(b"\n") else None
+            except (TypeError, ValueError):
+                break
+            if not all(map(self._is_whole, shard["arrays"].values())):
+                break
+            self._count(split, clicks, shard)
+            length += len(line)
+        if path.is_file():
+            os.truncate(path, length)
+
+    def _is_whole(self, entry):
+        path = self._temporary / entry["file"]
+        if not path.is_file() or path.stat().st_size != entry["bytes"]:
+            return False
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return zlib.crc32(np.ascontiguousarray(array)) == entry["crc32"]
 
     def _finish(self):
-        for split in list(self._waiting):
-            self._write_shard(split)
         encoder = sorted((self._temporary / "encoder").iterdir())
         manifest = {
             "format": FORMAT,
@@ -120,6 +167,7 @@ class Writer:
             json.dump(signed(manifest), file, indent=1)
             file.flush()
             os.fsync(file.fileno())
+        os.unlink(self._temporary / SHARDS)
         try:
             os.replace(self._temporary, self.folder)
         except OSError:
@@ -136,18 +184,69 @@ class Writer:
         ) from error
 
 
-def sweep(folder):
-    """Removes what killed runs of this machine have left in a folder.
+def _write_array(path, parts):
+    """Writes arrays one below the other as one `.npy` file; returns its entry in the manifest."""
+    shape = (sum(map(len, parts)), *parts[0].shape[1:])
+    head = {"descr": np.lib.format.dtype_to_descr(parts[0].dtype), "fortran_order": False}
+    crc32 = 0
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, head | {"shape": shape})
+        for part in parts:
+            part = np.ascontiguousarray(part)
+            file.write(part.data)
+            crc32 = zlib.crc32(part, crc32)
+        file.flush()
+        os.fsync(file.fileno())
+    entry = {"file": path.name, "dtype": str(parts[0].dtype), "shape": list(shape)}
+    return entry | {"bytes": path.stat().st_size, "crc32": crc32}
+
+
+def _joined(parts):
+    """The bounds of columns, of those of their parts."""
+    found = np.array(parts)
+    return np.stack([found[:, :, 0].min(axis=0), found[:, :, 1].max(axis=0)], axis=1).tolist()
+
+
+def unfinished(folder):
+    """Where this process may write what becomes a folder; others know it by its name."""
+    mine = f"{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    return folder.parent / f".{folder.name}.{mine}.unfinished"
+
+
+def resumable(folder, key):
+    """Where the holder of the lock of a folder writes what becomes it, from run to run."""
+    return folder.parent / f".{folder.name}.{key}.unfinished"
+
+
+def sweep(folder, key=None):
+    """Removes what killed runs of this machine have left beside a folder.
+
+    Unfinished work of processes that live stays, that of other machines, and what can be gone on
+    with: its own under this key, and that of other folders for a week.
 
     Args:
-        folder: where stores are written. Unfinished ones of processes that live stay, and those of
-            other machines.
+        folder: where a store is to be written.
+        key: that of its data, where its lock is held.
     """
     name = re.compile(rf"\..+\.{re.escape(_host())}-(?P<pid>\d+)-[0-9a-f]{{8}}\.unfinished")
-    for path in folder.glob(".*.unfinished") if folder.is_dir() else ():
+    own = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{16}}\.unfinished")
+    other = re.compile(r"\..+\.[0-9a-f]{16}\.unfinished")
+    for path in folder.parent.glob(".*.unfinished") if folder.parent.is_dir() else ():
         found = name.fullmatch(path.name)
-        if found and not _lives(int(found["pid"])):
+        if found:
+            old = not _lives(int(found["pid"]))
+        elif own.fullmatch(path.name):
+            old = key is not None and path != resumable(folder, key)
+        else:
+            old = other.fullmatch(path.name) and _age(path) > KEPT_SECONDS
+        if old:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _age(path):
+    """Seconds since the newest file of a folder was changed."""
+    times = [found.stat().st_mtime for found in path.rglob("*") if found.is_file()]
+    return time.time() - max(times, default=path.stat().st_mtime)
 
 
 def _host():
