@@ -19,7 +19,7 @@ from keras_ctr.datasets._shards import writer as _writer
 from keras_ctr.datasets._shards.checking import CHECKED, Checks, signed
 from keras_ctr.datasets._shards.split import Split
 from keras_ctr.datasets._shards.store import MANIFEST, Store
-from keras_ctr.datasets._shards.writer import Writer
+from keras_ctr.datasets._shards.writer import Writer, sweep
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, encoder, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
     with pytest.raises(OSError, match="could not be written to .*No space left") as error:
         write(tmp_path / "store", encoder)
     assert error.value.errno == errno.ENOSPC
@@ -316,6 +316,7 @@ def test_what_killed_runs_left_is_swept(tmp_path, encoder):
     with Writer(tmp_path / "alive", encoder, {}) as writer:
         writer.add("train", encoder.encode(frame(5)))
         write(tmp_path / "store", encoder)
+        sweep(tmp_path / "store")
         assert writer._temporary.is_dir()
     assert {path.name for path in tmp_path.iterdir()} == {"store", "alive", elsewhere.name}
 

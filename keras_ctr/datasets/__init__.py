@@ -20,7 +20,11 @@ SOURCES = {
     "amazon_beauty": "keras_ctr.datasets.amazon_beauty:AmazonBeauty",
 }
 
-_LAZY = {"Dataset": "keras_ctr.datasets.reader", "Source": "keras_ctr.datasets.sources"}
+_LAZY = {
+    "Dataset": "keras_ctr.datasets.reader",
+    "Source": "keras_ctr.datasets.sources",
+    "synthesize": "keras_ctr.datasets.synthesis",
+}
 
 
 def names():

@@ -210,4 +210,5 @@ def _attributes(path, reader):
 
 def _text(path, reader):
     """The text of a file. What is no text becomes a character that no id can hold."""
-    return b"".join(line_blocks(path, None, reader.progress)).decode(errors="replace")
+    blocks = line_blocks(path, None, reader.progress)
+    return b"".join(block for block, _ in blocks).decode(errors="replace")

@@ -9,7 +9,7 @@ import polars as pl
 
 from keras_ctr._checks import unknown
 from keras_ctr.datasets._raw.compression import COMPRESSIONS, suffix
-from keras_ctr.datasets._raw.reader import PARQUET, SEPARATORS, Reader
+from keras_ctr.datasets._raw.reader import PARQUET, PARQUET_ROWS, SEPARATORS, Reader
 from keras_ctr.datasets.cutting import check_split, cut
 from keras_ctr.datasets.sources import SPLITS, Source
 from keras_ctr.features.columns import Time
@@ -17,6 +17,7 @@ from keras_ctr.features.schema import Schema
 from keras_ctr.features.tokens import hashed, labels, tokens
 
 WILD = "*?["  # characters of a pattern of file names
+LOOKED_AT = 8  # files, to tell what their columns are
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # what writers of partitions call a missing value
 
 
@@ -236,17 +237,30 @@ def read_file(path, reader, columns, numbers, extra):
 
 
 def infer_schema(path, label, group=None, on_bad_rows="error", weight=None):
-    """Infers the `Schema` of such files from the first block of train (`Schema.infer`)."""
-    path = split_files(path)["train"][0]
-    reader = Reader(on_bad_rows)
-    names = list(dict.fromkeys([*reader.names(path), *partition(path)]))
-    for name in (label, group, weight):
-        if name is not None and name not in names:
-            raise unknown("column", name, names)
-    first = next(read_file(path, reader, names, (), False), None)
-    if first is None:
-        raise ValueError(f"{path} must hold rows. Received: a header only")
-    return Schema.infer(first, label=label, group=group, weight=weight)
+    """Infers the `Schema` of such files from the first rows of train (`Schema.infer`).
+
+    Of many files, from the first rows of eight of them, the first and the last among them.
+    """
+    paths = split_files(path)["train"]
+    chosen = np.unique(np.linspace(0, len(paths) - 1, LOOKED_AT).round().astype(int))
+    reader, frames = Reader(on_bad_rows), []
+    for path in [paths[at] for at in chosen]:
+        names = list(dict.fromkeys([*reader.names(path), *partition(path)]))
+        for name in (label, group, weight):
+            if name is not None and name not in names:
+                raise unknown("column", name, names)
+        first = next(read_file(path, reader, names, (), False), None)
+        if first is not None:
+            frames.append(first.head(PARQUET_ROWS // len(chosen)) if len(paths) > 1 else first)
+    if not frames:
+        raise ValueError(f"{paths[0]} must hold rows. Received: a header only")
+    if len({tuple(sorted(frame.columns)) for frame in frames}) > 1:
+        raise ValueError(
+            f"All files must have the same columns. Received: {', '.join(frames[0].columns)} in "
+            f"{paths[0]}, others in another"
+        )
+    rows = pl.concat([frame.select(frames[0].columns) for frame in frames], how="vertical_relaxed")
+    return Schema.infer(rows, label=label, group=group, weight=weight)
 
 
 def _check_suffix(path):

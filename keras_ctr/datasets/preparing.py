@@ -76,12 +76,16 @@ def _write(source, root, folder, reader, data_key, alone):
     work = resumable(folder, data_key) if alone else unfinished(folder)
     sizes = sum(Path(path).stat().st_size for path in source.files(root))
     facts = {"source": source.name, "options": source.options, "key": data_key}
+
+    def same():
+        return key(source, root, reader.on_bad_rows) == data_key
+
     try:
         title = f"Preparing {source.title}"
         with kept_heap(), Progress(title, sizes * (1 + REST)) as progress:
             reader.progress = progress.advance
             done = lambda share: progress.advance(share * sizes * REST)  # noqa: E731
-            encode_staged(source, root, reader, folder, facts, work, done)
+            encode_staged(source, root, reader, folder, facts, work, done, same)
     except Exception:  # but not where it is stopped: then it goes on from there the next time
         shutil.rmtree(work, ignore_errors=True)
         raise

@@ -85,7 +85,7 @@ class Encoder:
         self.source = source
         self._given = schema
         self._fitted = self._few = None
-        self._parts = {}
+        self._parts, self._learnt = {}, []
         self._names = {name: learner(f) for name, f in schema.vocabularies.items()}
         self._scales = {f.name: Scale(f) for f in schema.numerics}
         self._vectors = {f.name: Widths(f) for f in schema.vectors}
@@ -128,7 +128,8 @@ class Encoder:
                 frame = as_polars(frame)
                 self._check_columns(frame)
                 frame = self._with_derived(frame, partial(_row, start), held=False)
-                list(pool.map(partial(self._count, frame, start), self._columns))
+                names = [name for name in self._columns if name not in self._learnt]
+                list(pool.map(partial(self._count, frame, start), names))
                 seen += len(frame)
                 start = first_row if whole else first_row + seen
         if not seen:
@@ -151,53 +152,13 @@ class Encoder:
             if isinstance(column, Vocabulary) and name in schema.columns and name not in used
         ]
 
-    def fit_staged(self, staging, splits, done=lambda: None):
-        """Learns from training rows that were read once.
+    def learn(self, name, sizes, block, packed):
+        """Learns one of the `codable` columns from coded blocks, before `fit` does the others.
 
-        Args:
-            staging: `Staging` of all rows, whose coded columns are `codable`.
-            splits: the split of the rows of each of its blocks, int8; 0: to train on.
-            done: called once per column.
-
-        Returns:
-            `{name: ids}` of the coded columns: for each block, the int32 ids of its tokens.
-
-        Raises:
-            ValueError: as `fit`.
+        Args and result: those of `Vocabulary.fit_blocks`.
         """
-        train = [split == 0 for split in splits]
-        held_out = [np.flatnonzero(split) for split in splits]
-        rows = np.cumsum([0, *(len(split) for split in splits)])
-        if not any(chosen.any() for chosen in train):
-            raise ValueError("The encoder must be fitted on at least one row. Received: no rows")
-        coded = staging.coded
-        others = [name for name in self._columns if name not in coded]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for at, chosen in enumerate(train if others else ()):
-                if chosen.any():
-                    frame = staging.rest(at).filter(chosen)
-                    numbers_of = rows[at] + np.flatnonzero(chosen)
-                    frame = self._with_derived(frame, partial(_row, numbers_of), held=False)
-                    list(pool.map(partial(self._count, frame, numbers_of), others))
-
-            def learnt(name):
-                def block(at):
-                    tokens, codes = staging.tokens(at, name), staging.codes(at, name)
-                    counts = np.bincount(codes, minlength=len(tokens))
-                    if len(held_out[at]):
-                        counts -= np.bincount(codes[held_out[at]], minlength=len(tokens))
-                    return tokens, counts
-
-                sizes = [staging.size(at, name) for at in range(len(staging.blocks))]
-                found = self._names[name].fit_blocks(sizes, block, staging.is_packed(name))
-                done()
-                return found
-
-            ids = dict(zip(coded, pool.map(learnt, coded), strict=True))
-        for column in self._columns.values():
-            column.finish()
-        self._size()
-        return ids
+        self._learnt.append(name)
+        return self._names[name].fit_blocks(sizes, block, packed)
 
     def encode(self, frame, label=True, first_row=0, ids=None):
         """Encodes one data frame.
@@ -446,7 +407,7 @@ class Encoder:
         self._fitted = self._given.learnt(facts)
 
     def _check_columns(self, frame):
-        known = self._given.columns
+        known = [name for name in self._given.columns if name not in self._learnt]
         missing = [name for name in known if name not in frame.columns]
         extra = [name for name in frame.columns if name not in known]
         if missing or extra:

@@ -8,7 +8,7 @@ from keras_ctr.features.packing import unpack
 from keras_ctr.features.tokens import plain, texts_of
 
 MERGE_ROWS = 2**20  # counts of a column are merged when this many new ones have piled up
-MERGE_TOKENS = 2**22  # of blocks, dealt with at once
+MERGE_TOKENS = 2**23  # of blocks, dealt with at once
 
 
 class Vocabulary:

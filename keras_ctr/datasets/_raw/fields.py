@@ -4,7 +4,6 @@ import numpy as np
 import polars as pl
 
 from keras_ctr.features.packing import KEPT, LONGEST, Packed
-from keras_ctr.features.tokens import spelled
 
 PIECE = 2**18  # bytes of text cut in one go, which stay in the cache
 
@@ -96,9 +95,10 @@ class Fields:
             packed = self.packed(name)
             if packed is None:
                 continue  # reading it will tell
-            texts = _stripped(packed.texts())
-            if spelled(texts).null_count() > texts.null_count():
-                return False
+            if (packed.numbers.is_null() & pl.Series(packed.keys != 0)).any():
+                texts = packed.texts().filter(packed.numbers.is_null()).drop_nulls()
+                if (texts.str.strip_chars() != "").any():
+                    return False
         long = [name for name in self._numbers if self.packed(name) is None]
         if long:
             self._long = self._read(self._long_ones())
@@ -112,8 +112,7 @@ class Fields:
                     self._long = self._read(self._long_ones())
                 self._columns[name] = self._long[name]
             else:
-                values = packed.texts()
-                values = spelled(_stripped(values)) if name in self._numbers else values
+                values = packed.numbers if name in self._numbers else packed.texts()
                 codes = pl.Series(packed.codes.astype(np.uint32))
                 return values[codes].alias(name)  # made anew: it is asked for once
         return self._columns[name]
@@ -144,8 +143,3 @@ class Fields:
     def _long_ones(self):
         chosen = zip(self._names, self._longest, strict=True)
         return [n for n, size in chosen if size > LONGEST and n in self.columns]
-
-
-def _stripped(texts):
-    texts = texts.str.strip_chars()
-    return texts.set(texts == "", None)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -76,7 +77,7 @@ class Weights:
                 )
 
 
-def encode_staged(source, root, reader, folder, facts, work, advance):
+def encode_staged(source, root, reader, folder, facts, work, advance, is_same):
     """Encodes all rows of a source that reads files, each of them once, to a store.
 
     Args:
@@ -87,16 +88,19 @@ def encode_staged(source, root, reader, folder, facts, work, advance):
         facts: entries of its manifest.
         work: folder for what is unfinished; what a killed run has left there is gone on with.
         advance: called with the share of the work done since the last call, but for reading.
+        is_same: function that tells whether the files are still those that were to be read.
 
     Raises:
         ValueError: bad rows; as `Encoder.fit` and `Encoder.encode`.
         OSError: `work` or `folder` cannot be written.
     """
     encoder = Encoder(source.schema(), source=source.name)
-    with contextlib.closing(Staging(work / "rows", encoder, source.extras)) as staging:
+    with contextlib.closing(Staging(work / "rows", encoder, source.extras, folder)) as staging:
         _stage(source, root, reader, staging)
+        if not is_same():
+            raise ValueError(f"The files of {source.title} have changed while they were read.")
         splits = staging.splits(source)
-    ids = encoder.fit_staged(staging, splits, lambda: advance(0.4 / len(staging.coded)))
+    ids = _fit(encoder, staging, splits, lambda: advance(0.4 / len(staging.coded)))
     with Writer(folder, encoder, facts, work / "store") as writer:
         weights = Weights(encoder.schema)
         todo = _todo(staging, splits, writer)
@@ -139,6 +143,44 @@ def _stage(source, root, reader, staging):
         staging.keep(block)
     if reader.skipped and staging.blocks:  # behind the last row
         staging.blocks[-1]["skipped"] += reader.skipped
+
+
+def _fit(encoder, staging, splits, done):
+    """Fits an encoder on training rows that were read once.
+
+    Args:
+        encoder: `Encoder`, not yet fitted.
+        staging: `Staging` of all rows.
+        splits: the split of the rows of each of its blocks, int8; 0: to train on.
+        done: called once per coded column.
+
+    Returns:
+        `{name: ids}` of the coded columns: for each block, the int32 ids of its tokens.
+    """
+    held_out = [np.flatnonzero(split) for split in splits]
+
+    def learnt(name):
+        def block(at):
+            tokens, codes = staging.tokens(at, name), staging.codes(at, name)
+            counts = np.bincount(codes, minlength=len(tokens))
+            if len(held_out[at]):
+                counts -= np.bincount(codes[held_out[at]], minlength=len(tokens))
+            return tokens, counts
+
+        sizes = [staging.size(at, name) for at in range(len(splits))]
+        found = encoder.learn(name, sizes, block, staging.is_packed(name))
+        done()
+        return found
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        ids = dict(zip(staging.coded, pool.map(learnt, staging.coded), strict=True))
+    names = [name for name in encoder.given.columns if name not in ids]
+    encoder.fit(
+        staging.rest(at, names).filter(split == 0)
+        for at, split in enumerate(splits)
+        if not split.all()
+    )
+    return ids
 
 
 def _todo(staging, splits, writer):

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from keras_ctr.datasets._shards.checking import file_crc32
+from keras_ctr.datasets._shards.writer import writing
 from keras_ctr.datasets.sources import SPLITS
 from keras_ctr.features.coding import coded, smallest
 from keras_ctr.features.packing import Packed, pack, plain_keys
@@ -35,19 +36,22 @@ class Staging:
         folder: where the blocks are; those of a killed run are taken up.
         encoder: the `Encoder`, not yet fitted, that will encode them.
         extras: names of further columns.
+        store: the folder that all is for, in messages.
 
     Raises:
         OSError: the folder cannot be written.
     """
 
-    def __init__(self, folder, encoder, extras=()):
+    def __init__(self, folder, encoder, extras=(), store=None):
         self.folder = Path(folder)
+        self._store = store or folder
         self.schema = encoder.given
         self.coded = encoder.codable
         self.extras = list(extras)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.blocks = self._whole()
-        self._journal = open(self.folder / BLOCKS, "a", encoding="utf-8")  # noqa: SIM115
+        with writing(self._store):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.blocks = self._whole()
+            self._journal = open(self.folder / BLOCKS, "a", encoding="utf-8")  # noqa: SIM115
 
     def close(self):
         """Closes the list of blocks."""
@@ -96,7 +100,7 @@ class Staging:
             files["keys"] = np.concatenate(keys).tobytes()
         sums = {}
         for ending, content in files.items():
-            with open(self.folder / f"{at:06d}.{ending}", "wb") as file:
+            with writing(self._store), open(self.folder / f"{at:06d}.{ending}", "wb") as file:
                 file.write(content)
             sums[ending] = [len(content), zlib.crc32(content)]
         return {"rows": len(frame), "tokens": sizes, "files": sums}
@@ -120,7 +124,8 @@ class Staging:
             found = coded(frame[name], None if hashes is None else hashes[name])
             codes, values = found.codes, found.values
         else:
-            codes, values = packed.codes, packed.texts()
+            is_number = self.schema[name].buckets is not None  # and was looked at as one
+            codes, values = packed.codes, packed.numbers if is_number else packed.texts()
 
         def row(at):
             return first_row + int(np.argmax(codes == at))
@@ -132,8 +137,9 @@ class Staging:
     def keep(self, block, **facts):
         """Adds a block, written as the next one, to those that are there."""
         block = block | facts
-        self._journal.write(json.dumps(block) + "\n")
-        self._journal.flush()
+        with writing(self._store):
+            self._journal.write(json.dumps(block) + "\n")
+            self._journal.flush()
         self.blocks.append(block)
 
     def codes(self, at, name):

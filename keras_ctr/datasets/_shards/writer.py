@@ -1,5 +1,6 @@
 """`Writer`: writes a shard store (see `_store`), whole or not at all. No Keras, no pickle."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import socket
 import time
 import uuid
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -47,31 +49,39 @@ class Writer:
         self._facts = facts
         self._splits = {}
         self._waiting = {}
+        self._writing = None  # the shard that is being written, while the next one is made
 
     def __enter__(self):
         self._temporary = self._work or unfinished(self.folder)
-        try:
+        with self._cleaning(), writing(self.folder):
             self._temporary.mkdir(parents=True, exist_ok=True)
             self.encoder.save(self._temporary / "encoder")
             self._take_up()
             self._journal = open(self._temporary / SHARDS, "a", encoding="utf-8")  # noqa: SIM115
-        except OSError as error:
-            self._abandon(error)
+        self._pool = ThreadPoolExecutor(1)
         return self
 
     def __exit__(self, kind, error, trace):
-        with self._journal:
+        with self._cleaning(error), self._journal, self._pool:
             if error is None:
                 for split, waiting in list(self._waiting.items()):
-                    if waiting or not self._splits[split]["shards"]:
+                    if waiting or not self._has_shards(split):
                         self._write_shard(split)
-        if error is None:
-            try:
-                self._finish()
-            except OSError as failure:
-                self._abandon(failure)
-        elif self._work is None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+                self._wait()
+                with writing(self.folder):
+                    self._finish()
+
+    @contextlib.contextmanager
+    def _cleaning(self, error=None):
+        """Where something fails, removes what has been written, unless it may be gone on with."""
+        try:
+            yield
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            if error is not None and self._work is None:
+                shutil.rmtree(self._temporary, ignore_errors=True)
 
     def written(self, split):
         """How many rows of a split a killed run has left, whole: they need not be added again."""
@@ -102,28 +112,40 @@ class Writer:
         empty = {"rows": 0, "positives": 0, "skipped_rows": 0, "shards": []}
         return self._splits.setdefault(split, empty)
 
+    def _has_shards(self, split):
+        self._wait()
+        return bool(self._splits[split]["shards"])
+
     def _write_shard(self, split):
-        waiting = self._waiting.pop(split)
+        """Begins to write what waits, when the shard before is written."""
+        self._wait()
+        number = len(self._entry(split)["shards"])
+        job = self._pool.submit(self._shard, split, number, self._waiting.pop(split))
+        self._writing = split, job
+
+    def _wait(self):
+        """Waits for the shard that is being written, and lists it."""
+        if self._writing is None:
+            return
+        (split, job), self._writing = self._writing, None
+        with writing(self.folder):
+            clicks, shard = job.result()
+            self._journal.write(json.dumps([split, clicks, shard]) + "\n")
+            self._journal.flush()
+        self._count(split, clicks, shard)
+
+    def _shard(self, split, number, waiting):
+        """Writes a shard; returns its clicks and its entry in the manifest."""
         keys = self.encoder.schema.bounds()
-        shards = self._entry(split)["shards"]
         shard = {"rows": sum(len(arrays["label"]) for arrays in waiting), "arrays": {}}
         for at, key in enumerate(waiting[0]):
             stem = key if key in ("ids", "values", "label", "group") else f"column{at}"
-            path = self._temporary / f"{split}-{len(shards):05d}-{stem}.npy"
-            try:
-                entry = _write_array(path, [arrays[key] for arrays in waiting])
-            except OSError as error:
-                self._abandon(error)
+            path = self._temporary / f"{split}-{number:05d}-{stem}.npy"
+            entry = _write_array(path, [arrays[key] for arrays in waiting])
             if key in keys:
                 entry["bounds"] = _joined([bounds(arrays[key]) for arrays in waiting])
             shard["arrays"][key] = entry
-        clicks = sum(int(arrays["label"].sum()) for arrays in waiting)
-        try:
-            self._journal.write(json.dumps([split, clicks, shard]) + "\n")
-            self._journal.flush()
-        except OSError as error:
-            self._abandon(error)
-        self._count(split, clicks, shard)
+        return sum(int(arrays["label"].sum()) for arrays in waiting), shard
 
     def _count(self, split, clicks, shard):
         entry = self._entry(split)
@@ -175,11 +197,16 @@ class Writer:
                 raise
             shutil.rmtree(self._temporary)  # another process wrote the same data first
 
-    def _abandon(self, error):
-        shutil.rmtree(self._temporary, ignore_errors=True)
+
+@contextlib.contextmanager
+def writing(folder):
+    """Makes an `OSError` one that says what could not be written."""
+    try:
+        yield
+    except OSError as error:
         raise OSError(
             error.errno,
-            f"The data set could not be written to {self.folder} ({error.strerror or error}). "
+            f"The data set could not be written to {folder} ({error.strerror or error}). "
             "What was written of it has been removed",
         ) from error
 
