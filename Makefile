@@ -10,7 +10,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax_cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
-.PHONY: demo test test-lowest parity lint bench bench-defaults bench-serving cards notebooks clean
+.PHONY: demo test test-lowest parity lint bench bench-data bench-defaults bench-serving cards notebooks clean
 
 # What `demo` needs: one backend.
 .venv/demo: pyproject.toml constraints.txt
@@ -51,7 +51,7 @@ test-%: .venv/all
 test-lowest: .venv/all
 	$(PIP:--constraint constraints.txt=) --no-deps --upgrade --target .venv/lowest -r tests/lowest.txt
 	PYTHONPATH=.venv/lowest KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
-		tests/test_serving.py tests/test_service.py tests/test_hub.py
+		tests/test_serving.py tests/test_service.py tests/test_hub.py tests/test_downloads.py
 
 # Other people's layers, beside the packages of .venv and without what theirs ask for: of them we
 # run layers alone, which need no more than .venv has.
@@ -88,6 +88,11 @@ bench: .venv/all
 		$(BIN)/python tests/bench/tables.py --who ours --rows 1e3 5e6 --out tests/bench/large_pages
 	$(BIN)/python tests/bench/fit.py --out tests/bench/fit
 	$(BIN)/python tests/bench/allocator.py --out tests/bench/allocator
+
+# FUXICTR: its interpreter and the folder of its repository, to stand beside ours.
+FUXICTR ?=
+bench-data: .venv/all
+	$(BIN)/python tests/bench/data.py --out tests/bench/data $(FUXICTR:%=--fuxictr %)
 
 # Adult, Bank and Frappe are looked for in KERAS_CTR_DATA; what is not there is left out.
 .venv/defaults: .venv/all

@@ -260,3 +260,9 @@ def test_whatever_is_imported_first_keras_then_knows_all_classes(statement):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     known = {n for n in keras.saving.get_custom_objects() if n.startswith("keras_ctr")}
     assert set(done.stdout.split()) == known and len(known) > 100, done.stderr
+
+
+def test_synthesize(tmp_path):
+    made = json.loads(run("synthesize", "avazu", "--rows", "50", "--path", tmp_path, "--json"))
+    assert made["rows"] == 50 and 0.5 < made["bayes_auc"] < 1
+    assert len((tmp_path / "train.csv").read_text().splitlines()) == 51

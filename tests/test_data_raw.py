@@ -74,6 +74,7 @@ def test_compressions(tmp_path):
         (b"2,z", "must have 3 fields, not 2"),
         (b"2,z,w,v", "must have 3 fields, not 4"),
         (b"2,z,\xff", "no utf-8 text"),
+        (b"2,z\0,w", "a NUL byte"),
         (b"two,z,w", "column 'a' must hold numbers, not 'two'"),
         (b'2,"z,w', "quotes that do not match"),
     ],

@@ -1,6 +1,7 @@
 """`load`, `prepare`, `from_pandas`: from names, files, folders and frames to batches."""
 
 import errno
+import gzip
 import itertools
 import json
 import os
@@ -24,7 +25,10 @@ from keras_ctr.datasets.reader import Dataset
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("KERAS_CTR_DATA") or ROOT.parent / "shared" / "data")
-OURS = ["frappe_x1", "criteo_x4", "avazu_x4"]
+FIXED = ["frappe_x1", "criteo_x1", "avazu_x1", "movielenslatest_x1", "kkbox_x1"]
+HELD_OUT = ["taobao_ad_x1", "amazon_electronics_x1", "microvideo_x1", "kuaivideo_x1"]
+OURS = ["criteo_x4", "avazu_x4", *FIXED, *HELD_OUT]
+CARDS = [*OURS, "movielens_1m", "amazon_sports", "amazon_toys", "criteo_1tb"]
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +117,7 @@ def test_importing_the_package_imports_no_data_frames():
 # --- the known data sets -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", CARDS)
 def test_cards_agree_with_the_code(name):
     schema = datasets.source(name)().schema()
     assert (ROOT / "datasets" / name / "schema.json").read_text() == schema.to_json() + "\n"
@@ -123,9 +127,9 @@ def test_cards_agree_with_the_code(name):
 
 def sample_root(name, tmp_path):
     sample = ROOT / "datasets" / name / "sample.csv"
-    if name != "frappe_x1":
+    if name not in (*FIXED, *HELD_OUT):
         return sample
-    for split in ("train", "valid", "test"):
+    for split in datasets.source(name).parts:
         (tmp_path / f"{split}.csv").write_bytes(sample.read_bytes())
     return tmp_path
 
@@ -134,7 +138,8 @@ def sample_root(name, tmp_path):
 def test_samples_load_and_can_be_predicted(name, tmp_path):
     root = sample_root(name, tmp_path)
     splits = datasets.load(name, root=root)
-    assert sum(split.num_rows for split in splits) == (60 if name == "frappe_x1" else 20)
+    rows = 60 if name in FIXED else 40 if name in HELD_OUT else 20
+    assert sum(split.num_rows for split in splits) == rows
     for split in splits:
         batch, label = split[0]
         assert {
@@ -146,6 +151,130 @@ def test_samples_load_and_can_be_predicted(name, tmp_path):
     sample = ROOT / "datasets" / name / "sample.csv"
     frames = list(datasets.read_frames(sample, encoder))
     assert sum(len(encoder.encode(frame, label=False)["ids"]) for frame in frames) == 20
+
+
+def test_validation_rows_of_train_and_test_files(tmp_path):
+    root = sample_root("kuaivideo_x1", tmp_path)
+
+    def sizes(**options):
+        splits = datasets.load("kuaivideo_x1", root=root, **options)
+        return [None if split is None else split.num_rows for split in splits]
+
+    train, valid, test = sizes(valid=0.5)
+    assert 0 < valid < 20 and (train + valid, test) == (20, 20)
+    assert sizes(valid=0) == [20, None, 20]
+    assert sizes(valid="test") == [20, 20, 20]
+    _, valid, test = datasets.load("kuaivideo_x1", root=root, valid="test")
+    assert rows_of(valid) == rows_of(test)
+    first, again, other = (
+        datasets.load("kuaivideo_x1", root=root, valid=0.5, seed=seed, valid_seed=drawn)[1]
+        for seed, drawn in ((0, 0), (1, 0), (0, 1))
+    )
+    assert rows_of(first) == rows_of(again) != rows_of(other)
+    with pytest.raises(ValueError, match="`valid` must be at least one row .* of 20 rows"):
+        sizes(valid=1e-9)
+    for wrong in (1, -0.1, True, "train"):
+        with pytest.raises(ValueError, match=r"`valid` must lie in \[0, 1\), or be 'test'"):
+            sizes(valid=wrong)
+
+
+def test_kkbox_countries_and_ages():
+    ages = ["0", "1", "10", "11", "60", "61", "95", "96", "x", None]
+    codes = ["GBAYE0601498", "", None, *["USX"] * 7]
+    frame = pl.DataFrame({"isrc": codes, "bd": ages})
+    made = datasets.source("kkbox_x1")().raw(frame)
+    assert made["isrc"].to_list() == ["GB", "", None, *["US"] * 7]
+    assert made["bd"].to_list() == [None, "1", "1", "2", "6", "7", "7", None, None, None]
+
+
+def test_the_last_day_of_criteo_is_halved(tmp_path):
+    def row(label, count, hashed):
+        return "\t".join([str(label), *[count] * 13, *[hashed] * 26]) + "\n"
+
+    days = [["3", ""] * 10, ["7", "-1"] * 10, ["0"] * 7]
+    for day, counts in enumerate(days):
+        rows = [row(at % 2, count, f"{day:08x}") for at, count in enumerate(counts)]
+        (tmp_path / f"day_{day}").write_text("".join(rows))
+    splits = datasets.load("criteo_1tb", root=tmp_path, days=3, min_count=1)
+    assert [split.num_rows for split in splits] == [40, 3, 4]  # the first half is the test
+    train, valid, test = splits
+    assert train.encoder.vocabulary("C1") == ["00000000", "00000001"]
+    values = np.concatenate([batch["values"][:, 0] for batch, _ in train])
+    expected = np.repeat([np.log(4), 0, np.log(8), -np.log(2)], 10)
+    np.testing.assert_allclose(np.sort(values), np.sort(expected), rtol=1e-6)
+    assert [test.labels.sum(), valid.labels.sum()] == [2, 1]
+    with pytest.raises(FileNotFoundError, match="needs the file day_3 .*huggingface.co"):
+        datasets.load("criteo_1tb", root=tmp_path)
+    with pytest.raises(ValueError, match="`days` must be from 2 to 24"):
+        datasets.load("criteo_1tb", root=tmp_path, days=1)
+
+
+def test_the_sample_of_criteo_1tb(tmp_path):
+    for day in range(2):
+        sample = ROOT / "datasets" / "criteo_1tb" / "sample.csv"
+        (tmp_path / f"day_{day}.gz").write_bytes(gzip.compress(sample.read_bytes()))
+    splits = datasets.load("criteo_1tb", root=tmp_path, days=2)
+    assert [split.num_rows for split in splits] == [20, 10, 10]
+    assert splits[0].schema.shapes() == {"ids": ((26,), "int32"), "values": ((13,), "float32")}
+
+
+@pytest.mark.parametrize("name", ["amazon_sports", "amazon_toys", "movielens_1m"])
+def test_samples_of_relatives(name, tmp_path):
+    source, page = datasets.source(name), ROOT / "datasets" / name
+    if name == "movielens_1m":
+        samples = dict(zip(source.names, ("sample.csv", "sample.user", "sample.item"), strict=True))
+    else:
+        samples = {f"{source.stem}.txt": "sample.txt"}
+        samples[f"{source.stem}_item2attributes.json"] = "sample.json"
+    for raw, sample in samples.items():
+        (tmp_path / raw).write_bytes((page / sample).read_bytes())
+    splits = datasets.load(name, root=tmp_path)
+    assert all(split.num_rows > 4 for split in splits)
+    assert splits[0].encoder.source == name
+
+
+def movielens_1m(folder, **changed):
+    files = {
+        "ratings": [
+            f"{at % 3 + 1}::{at % 5 + 1}::{at % 5 + 1}::{978300000 + at}" for at in range(30)
+        ],
+        "users": ["1::F::1::10::48067", "2::M::56::16::70072", "3::M::25::15::55117-1234"],
+        "movies": [f"{at}::Film {at}: One (199{at})::Comedy|War" for at in range(1, 5)]
+        + ["5::Père, Le (1998)::Drama"],
+    }
+    for name, lines in (files | changed).items():
+        (folder / f"{name}.dat").write_bytes(("\n".join(lines) + "\n").encode("latin-1"))
+    return folder
+
+
+def test_movielens_1m_reads_its_format(tmp_path):
+    from keras_ctr.datasets._raw.reader import Reader
+
+    source = datasets.source("movielens_1m")()
+    frames = dict(source.frames(movielens_1m(tmp_path), Reader()))
+    assert [len(frame) for frame in frames.values()] == [24, 3, 3]
+    last = frames["test"].row(2, named=True)
+    assert (last["user"], last["item"], last["label"]) == (3, 5, 1)
+    assert (last["year"], last["genre"], last["genres"]) == (1998, "Drama", "Drama")
+    assert (last["age"], last["zip_code"], last["occupation"]) == (25, "55", "15")
+    train = frames["train"].filter(pl.col("item") == 1)
+    assert set(train["genre"]) == {"Comedy"} and set(train["genres"]) == {"Comedy|War"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"users": ["1::F::1::10"]}, r"users.dat, line 1: .* 5 fields, not 4"),
+        ({"ratings": ["1::x::5::9"]}, r"ratings.dat, line 1: .*must be numbers"),
+        (
+            {"users": ["1::F::1::10::48067"]},
+            r"user of .*ratings.dat must be .* users.dat. .*user 2",
+        ),
+    ],
+)
+def test_movielens_1m_names_what_is_wrong(tmp_path, changed, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.load("movielens_1m", root=movielens_1m(tmp_path, **changed))
 
 
 def test_criteo_tokens(tmp_path):

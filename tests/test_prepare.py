@@ -22,6 +22,7 @@ from keras_ctr.datasets._raw.reader import Reader
 from keras_ctr.datasets._shards import writer
 from keras_ctr.datasets._shards.staging import Staging
 from keras_ctr.datasets._shards.store import Store
+from keras_ctr.datasets.cutting import generator
 from keras_ctr.features import vocabulary
 from keras_ctr.features.coding import coded
 from keras_ctr.features.packing import numbers_of, pack, plain_keys, unpack
@@ -133,7 +134,7 @@ def test_a_file_is_encoded_as_a_frame(tmp_path, ending, split):
 def rows_of(df, split, name):
     """The rows of a part, by the documented rule."""
     if split == "random":
-        drawn = np.random.default_rng(0).random(len(df))
+        drawn = generator(0).random(len(df))
         part = np.array(["test", "valid", "train"])[np.searchsorted([0.1, 0.2], drawn, "right")]
     else:
         age = np.argsort(np.argsort(-df["when"].to_numpy()))
@@ -232,6 +233,16 @@ def test_lines_are_cut_at_separators():
             assert len(block) < 8
 
 
+def test_a_piece_may_end_with_the_block():
+    """Fewer than eight bytes may be left for the last piece."""
+    block = b"abcdefgh,1\n" * 3 + b"a,1\n"
+    for piece in range(12, 40):
+        fields.PIECE = piece
+        keys, longest = fields.locate(block, 4, 2, ",")
+        assert unpack(keys[0]).to_list() == ["abcdefgh"] * 3 + ["a"]
+        assert unpack(keys[1]).to_list() == ["1"] * 4 and longest.tolist() == [8, 1]
+
+
 def test_the_fast_way_is_taken(tmp_path, larger, monkeypatch):
     """And irregular blocks go the other one, with the same result."""
     taken = []
@@ -249,14 +260,16 @@ def test_bad_rows_in_the_middle_are_skipped_or_named(tmp_path, larger):
     lines = made.path.read_bytes().split(b"\n")
     lines[400] = lines[400].replace(b"\t", b"", 1)
     lines[700] = b"\t".join([b"1", b"seven", *lines[700].split(b"\t")[2:]])
+    lines[950] = lines[950].replace(b"\t", b"\r\t", 1)
+    lines[970] += b"\0"
     lines[990] = b"0\t\xff" + lines[990][3:]
     made.path.write_bytes(b"\n".join(lines))
     with pytest.raises(ValueError, match=r"train.txt, line 401: a row must have 40 fields"):
         datasets.prepare("criteo_x4", made.path, tmp_path / "out")
     assert not list(tmp_path.glob(".*"))
     parts = datasets.load("criteo_x4", made.path, cache=tmp_path / "cache", on_bad_rows="skip")
-    assert sum(part.skipped_rows for part in parts) == 3
-    assert sum(part.num_rows for part in parts) == 997
+    assert sum(part.skipped_rows for part in parts) == 5
+    assert sum(part.num_rows for part in parts) == 995
 
 
 # --- killed and gone on with ---
@@ -304,6 +317,20 @@ def stop_after(patched, kind, name, calls):
         return found
 
     patched.setattr(kind, name, stopping)
+
+
+def test_weights_of_what_was_written_before_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(compression, "BLOCK", 600)
+    text = "c,label,w\n" + "a,1,1\nb,0,2\n" * 150 + "a,1,0\nb,0,0\n" * 250
+    (tmp_path / "rows.csv").write_text(text)
+    schema = Schema([Categorical("c")], label="label", weight="w")
+    options = {"out": tmp_path / "out", "schema": schema, "valid": 0, "test": 0}
+    with monkeypatch.context() as patched:
+        stop_after(patched, writer.Writer, "_count", 6)
+        with pytest.raises(KeyboardInterrupt):
+            datasets.prepare(tmp_path / "rows.csv", **options)
+    split = Store(datasets.prepare(tmp_path / "rows.csv", **options)).splits["train"]
+    assert split.column("extra:weight").sum() == 450
 
 
 KILLED = """
@@ -424,6 +451,48 @@ def test_many_files_are_one_source(tmp_path):
                 np.testing.assert_array_equal(split.column(key), many.splits[part].column(key))
     with pytest.raises(FileNotFoundError, match="no file that fits"):
         datasets.prepare(str(tmp_path / "nothing-*.csv"), schema=SCHEMA)
+
+
+def test_times_may_have_another_type_in_another_file(tmp_path):
+    folder, n = tmp_path / "rows", 50
+    folder.mkdir()
+    days = np.datetime64("2024-01-01", "us") + np.arange(3 * n) * np.timedelta64(1, "D")
+    for at, unit in enumerate(("us", "ms", "text")):
+        part = pl.Series("t", days[at * n : at * n + n])
+        part = part.dt.to_string("iso") if unit == "text" else part.dt.cast_time_unit(unit)
+        df = pl.DataFrame([part, pl.Series("c", ["a", "b"] * 25), pl.Series("label", [0, 1] * 25)])
+        df.write_parquet(folder / f"{at}.parquet")
+    schema = Schema([Categorical("c"), Time("t")], label="label")
+    options = {"schema": schema, "split": Time("t"), "test": 0.1, "valid": 0.2}
+    store = Store(datasets.prepare(folder, out=tmp_path / "out", **options))
+    assert [store.splits[name].rows for name in ("train", "valid", "test")] == [105, 30, 15]
+
+
+def test_skipped_rows_are_those_of_their_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(compression, "BLOCK", 100)
+    good, bad = "abc,1\n", "bad\n"
+    parts = {
+        "train": good * 100 + bad * 40,
+        "valid": good * 100,
+        "test": bad * 3 + good * 9 + bad * 50,
+    }
+    (tmp_path / "rows").mkdir()
+    for name, text in parts.items():
+        (tmp_path / "rows" / f"{name}.csv").write_text("c,label\n" + text)
+    schema = Schema([Categorical("c")], label="label")
+    found = datasets.load(tmp_path / "rows", schema=schema, cache=tmp_path, on_bad_rows="skip")
+    assert [part.skipped_rows for part in found] == [40, 0, 53]
+
+
+@pytest.mark.parametrize("row", [3, 500, 599])
+def test_wrong_values_are_named_by_the_row_of_the_file(tmp_path, row):
+    ids = np.arange(ROWS) % 5
+    ids[row] = 9
+    df = pl.DataFrame({"c": ids, "label": np.arange(ROWS) % 2})
+    df.write_csv(tmp_path / "rows.csv")
+    schema = Schema([Categorical("c", size=5)], label="label")
+    with pytest.raises(ValueError, match=f"9 at row {row} "):
+        datasets.prepare(tmp_path / "rows.csv", out=tmp_path / "out", schema=schema)
 
 
 @pytest.mark.parametrize("write", ["write_csv", "write_parquet"])

@@ -106,11 +106,15 @@ def prepare(
     out: Annotated[str | None, typer.Option(help="Folder to write; default: the cache.")] = None,
     on_bad_rows: Annotated[str, typer.Option(help="At a malformed row: error or skip.")] = "error",
     option: Options = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download missing raw files of a known data set.")
+    ] = False,
     as_json: Json = False,
 ):
     """Encodes raw files to a folder of shards, once. Needs no backend."""
     options = _assignments(option) | _roles(label=label, group=group, weight=weight)
-    folder = datasets.prepare(data, root, out, on_bad_rows=on_bad_rows, **options)
+    how = {"on_bad_rows": on_bad_rows, "download": download}
+    folder = datasets.prepare(data, root, out, **how, **options)
     show({"folder": str(folder)}, as_json)
 
 

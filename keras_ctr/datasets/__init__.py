@@ -18,11 +18,24 @@ SOURCES = {
     "avazu_x4": "keras_ctr.datasets.avazu_x4:Avazu",
     "movielens_100k": "keras_ctr.datasets.movielens_100k:MovieLens100K",
     "amazon_beauty": "keras_ctr.datasets.amazon_beauty:AmazonBeauty",
+    "criteo_x1": "keras_ctr.datasets.criteo_x1:CriteoX1",
+    "avazu_x1": "keras_ctr.datasets.avazu_x1:AvazuX1",
+    "kkbox_x1": "keras_ctr.datasets.kkbox_x1:KKBox",
+    "movielenslatest_x1": "keras_ctr.datasets.movielenslatest_x1:MovieLensLatest",
+    "movielens_1m": "keras_ctr.datasets.movielens_1m:MovieLens1M",
+    "taobao_ad_x1": "keras_ctr.datasets.taobao_ad_x1:TaobaoAd",
+    "amazon_electronics_x1": "keras_ctr.datasets.amazon_electronics_x1:AmazonElectronics",
+    "amazon_sports": "keras_ctr.datasets.amazon_sports:AmazonSports",
+    "amazon_toys": "keras_ctr.datasets.amazon_toys:AmazonToys",
+    "microvideo_x1": "keras_ctr.datasets.microvideo_x1:MicroVideo",
+    "kuaivideo_x1": "keras_ctr.datasets.kuaivideo_x1:KuaiVideo",
+    "criteo_1tb": "keras_ctr.datasets.criteo_1tb:Criteo1TB",
 }
 
 _LAZY = {
     "Dataset": "keras_ctr.datasets.reader",
     "Source": "keras_ctr.datasets.sources",
+    "describe": "keras_ctr.datasets.describing",
     "synthesize": "keras_ctr.datasets.synthesis",
 }
 
@@ -49,6 +62,7 @@ def load(
     cache=None,
     on_bad_rows="error",
     check="once",
+    download=False,
     **options,
 ):
     """Loads a data set and returns `(train, valid, test)`.
@@ -73,6 +87,9 @@ def load(
         check: when a prepared file is compared with its checksum (a second for 2 GB): `"once"`,
             before it is first used, and not again until its inode, size or time of change is
             another; `"always"`, in every process; or `"never"`.
+        download: whether the raw files of a known data set are downloaded where they are missing,
+            to `root` or `raw/<name>` in the cache. Needs the extra `hub` or `data`; where the terms
+            of a data set forbid it, the error says how to get the files by hand.
         **options: those of the data set; for files `label` (required), `group`, `weight`,
             `schema`, `valid` and `test` (fractions of the rows), and `split`, see `from_pandas`.
 
@@ -82,9 +99,10 @@ def load(
 
     Raises:
         ValueError: an unknown name or option, bad rows, ids out of range; a prepared file that has
-            changed, also later, when it is first read.
+            changed, also later, when it is first read; a download that is forbidden, or whose
+            checksum is wrong.
         FileNotFoundError: raw files that are missing; says what to get and where to put it.
-        OSError: the cache cannot be written.
+        OSError: the cache cannot be written, a server not be reached.
 
     Example:
 
@@ -95,7 +113,8 @@ def load(
     from keras_ctr.datasets._shards.store import Store
 
     require_choice(WHEN, check=check)
-    folder = prepare(name_or_path, root, seed=seed, cache=cache, on_bad_rows=on_bad_rows, **options)
+    how = {"cache": cache, "on_bad_rows": on_bad_rows, "download": download}
+    folder = prepare(name_or_path, root, seed=seed, **how, **options)
     store = Store(folder, check)
     if store.encoder.source is not None:
         batch_size = batch_size or 4096
@@ -103,7 +122,15 @@ def load(
 
 
 def prepare(
-    name_or_path, root=None, out=None, *, seed=0, cache=None, on_bad_rows="error", **options
+    name_or_path,
+    root=None,
+    out=None,
+    *,
+    seed=0,
+    cache=None,
+    on_bad_rows="error",
+    download=False,
+    **options,
 ):
     """Encodes a data set to a folder of shards, unless that is done already, and returns its path.
 
@@ -135,6 +162,11 @@ def prepare(
     for option in options:
         if option not in known:
             raise unknown(f"option of {path if own else name_or_path}", option, known or ["(none)"])
+    if download and kind in (None, _user_files):
+        raise ValueError(
+            "`download` must be False, but for a known data set or an object of `datasets.Source`. "
+            f"Received: {name_or_path}"
+        )
     if kind is None:
         return path
     if own:
@@ -145,7 +177,7 @@ def prepare(
         made = kind(**options, **({"seed": seed} if "seed" in known else {}))
     from keras_ctr.datasets import preparing  # here: a prepared folder opens without polars
 
-    return preparing.prepare(made, root, out, on_bad_rows, cache)
+    return preparing.prepare(made, root, out, on_bad_rows, cache, download)
 
 
 def from_pandas(

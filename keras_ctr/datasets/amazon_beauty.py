@@ -8,12 +8,37 @@ import polars as pl
 
 from keras_ctr.datasets._raw.compression import line_blocks
 from keras_ctr.datasets._synthetic import Draws
+from keras_ctr.datasets.downloading import Download
 from keras_ctr.datasets.sources import SPLITS, Source
 from keras_ctr.features.columns import Categorical, Sequence
 from keras_ctr.features.schema import Schema
 
 LEAST = 4  # items of a user with a row in every split: a history, then train, valid, test
 _is_id = re.compile("[0-9]{1,18}").fullmatch  # fits 64 bits
+USERS = "salesforce/ICLRec"
+ITEMS = "aHuiWang/CIKM2020-S3Rec"
+
+
+def how_to_get(stem):
+    """The sentence on where the two files of such a data set are, `Source.get`."""
+    return (
+        f"Download {stem}.txt from https://github.com/{USERS} (folder data) and "
+        f"{stem}_item2attributes.json from https://github.com/{ITEMS} (folder data)."
+    )
+
+
+def repositories(stem, users, items):
+    """The two `Download` objects of such a data set, of fixed commits.
+
+    Args:
+        stem: what the names of the files begin with.
+        users: md5 sum and size of `<stem>.txt`.
+        items: the same of `<stem>_item2attributes.json`.
+    """
+    user_file = f"{USERS}/2890e6c3ff6a22c6699fc19cb863b66786c1cde4/data/{stem}.txt"
+    folder = f"{ITEMS}/49a890dcb516c9ed3126564495234ea74d5cd566/data"
+    item_file = f"{folder}/{stem}_item2attributes.json"
+    return Download("github", user_file, *users), Download("github", item_file, *items)
 
 
 class AmazonBeauty(Source):
@@ -50,9 +75,12 @@ class AmazonBeauty(Source):
 
     name = "amazon_beauty"
     folders = ("amazon_beauty",)
-    get = (
-        "Download Beauty.txt from https://github.com/salesforce/ICLRec (folder data) and "
-        "Beauty_item2attributes.json from https://github.com/aHuiWang/CIKM2020-S3Rec (folder data)."
+    stem = "Beauty"
+    get = how_to_get(stem)
+    downloads = repositories(
+        stem,
+        users=("cb03635343187f36526ed4ba48102b53", 1_090_094),
+        items=("d4955784543b9e8e68385db31cb30144", 305_674),
     )
 
     def __init__(self, negatives=1, history=50, train_positions=None, negatives_seed=0):
@@ -76,7 +104,9 @@ class AmazonBeauty(Source):
         return Schema(features, label="label", group="user")
 
     def files(self, root):
-        return [self.find(root, name) for name in ("Beauty.txt", "Beauty_item2attributes.json")]
+        return [
+            self.find(root, f"{self.stem}{ending}") for ending in (".txt", "_item2attributes.json")
+        ]
 
     def frames(self, root, reader):
         users_file, items_file = self.files(root)

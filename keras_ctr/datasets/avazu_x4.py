@@ -29,6 +29,7 @@ class Avazu(OneFile):
 
     name = "avazu_x4"
     folders = ("avazu_x4", "avazu")
+    forbids = "Kaggle's rules must be accepted by whoever uses the data."
     get = (
         "Download train.gz (40,428,967 rows) of "
         "https://www.kaggle.com/competitions/avazu-ctr-prediction (needs a Kaggle account)."

@@ -25,6 +25,7 @@ class Criteo(OneFile):
 
     name = "criteo_x4"
     folders = ("criteo_x4", "criteo")
+    forbids = "Criteo's terms must be accepted by whoever uses the data."
     get = (
         "Download the Kaggle Display Advertising Challenge data "
         "(https://go.criteo.net/criteo-research-kaggle-display-advertising-challenge-dataset.tar.gz"

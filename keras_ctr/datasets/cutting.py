@@ -20,6 +20,13 @@ def check_split(split, group):
         raise ValueError("`split='group'` needs the name of the `group` column.")
 
 
+def generator(seed):
+    """The generator of what is drawn. Whoever makes up rows begins with `default_rng(seed)`, too:
+    with another one, no column of theirs tells which rows are drawn.
+    """
+    return np.random.default_rng([seed, 0x5917])
+
+
 def cut(frame, fractions, split="random", group=None, seed=0):
     """Cuts the rows of a frame into parts.
 

@@ -10,10 +10,11 @@ import polars as pl
 from keras_ctr._checks import unknown
 from keras_ctr.datasets._raw.compression import COMPRESSIONS, suffix
 from keras_ctr.datasets._raw.reader import PARQUET, PARQUET_ROWS, SEPARATORS, Reader
-from keras_ctr.datasets.cutting import check_split, cut
+from keras_ctr.datasets.cutting import check_split, cut, generator
 from keras_ctr.datasets.sources import SPLITS, Source
 from keras_ctr.features.columns import Time
 from keras_ctr.features.schema import Schema
+from keras_ctr.features.times import stamps
 from keras_ctr.features.tokens import hashed, labels, tokens
 
 WILD = "*?["  # characters of a pattern of file names
@@ -43,6 +44,7 @@ class Files(Source):
 
     name = None  # an encoder fitted here reads any table with the columns of its schema
     title = "files"
+    revision = 2
     resumable = True
 
     def __init__(self, path, schema, valid=0.1, test=0.1, seed=0, split="random"):
@@ -94,9 +96,9 @@ class Files(Source):
 
     def split(self, frames):
         if isinstance(self._split, Time):
-            splits = self._by_time(pl.concat(frames))
+            splits = self._by_time(frames)
         else:
-            rng = np.random.default_rng(self.seed)
+            rng = generator(self.seed)
             drawn = (
                 rng.random(len(frame)) if self._split == "random" else self._drawn(frame)
                 for frame in frames
@@ -111,11 +113,14 @@ class Files(Source):
                 )
         return np.split(splits, np.cumsum([len(frame) for frame in frames])[:-1])
 
-    def _by_time(self, frame):
+    def _by_time(self, frames):
+        name, unit = self._split.name, self._split.unit
+        seconds = np.concatenate([stamps(frame[name], name, unit=unit) for frame in frames])
         fractions = {name: self._cut[name] for name in ("test", "valid") if self._cut.get(name)}
-        splits = np.zeros(len(frame), np.int8)
-        for name, rows in cut(frame, fractions, self._split).items():
-            splits[rows] = SPLITS.index(name)
+        splits = np.zeros(len(seconds), np.int8)
+        frame = pl.DataFrame({name: seconds})
+        for part, rows in cut(frame, fractions, Time(name, unit="s")).items():
+            splits[rows] = SPLITS.index(part)
         return splits
 
     @property

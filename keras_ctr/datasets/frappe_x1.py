@@ -1,13 +1,13 @@
 """Frappe, the split of AFN and BARS. See datasets/frappe_x1/README.md."""
 
-from keras_ctr.datasets.sources import SPLITS, Source
+from keras_ctr.datasets.fixed import FixedFiles, archive
 from keras_ctr.features.columns import Categorical
 from keras_ctr.features.schema import Schema
 
 COLUMNS = "user item daytime weekday isweekend homework cost weather country city".split()
 
 
-class Frappe(Source):
+class Frappe(FixedFiles):
     """Which app a person uses in which context: 288,609 rows, 10 categorical columns.
 
     Every log entry is a positive; two negatives per positive are apps the user never used, so a
@@ -21,19 +21,15 @@ class Frappe(Source):
     """
 
     name = "frappe_x1"
-    folders = ("frappe_x1", "Frappe_x1")
-    get = (
-        "Download https://huggingface.co/datasets/reczoo/Frappe_x1/resolve/main/Frappe_x1.zip and "
-        "unpack it: train.csv, valid.csv, test.csv."
+    repository = "Frappe_x1"
+    downloads = (
+        archive(
+            repository,
+            train="ba7306e6c4fc19dd2cd84f2f0596d158",
+            valid="88d51bf2173505436d3a8f78f2a59da8",
+            test="3470f6d32713dc5f7715f198ca7c612a",
+        ),
     )
 
     def schema(self):
         return Schema([Categorical(name) for name in COLUMNS], label="label", group="user")
-
-    def files(self, root):
-        return [self.find(root, f"{split}.csv") for split in SPLITS]
-
-    def frames(self, root, reader):
-        for split, path in zip(SPLITS, self.files(root), strict=True):
-            for frame in reader.table(path, self.schema().columns, self.numbers()):
-                yield split, self.raw(frame)

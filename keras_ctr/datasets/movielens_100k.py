@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import polars as pl
 
+from keras_ctr.datasets.downloading import Download
 from keras_ctr.datasets.sources import SPLITS, Source
 from keras_ctr.features.columns import Categorical, Numeric, Sequence
 from keras_ctr.features.schema import Schema
@@ -47,6 +48,16 @@ class MovieLens100K(Source):
         "Download https://files.grouplens.org/datasets/movielens/ml-100k.zip and unpack it: "
         "u.data, u.user, u.item."
     )
+    names = ("u.data", "u.user", "u.item")
+    downloads = (
+        Download(
+            "grouplens",
+            "ml-100k.zip",
+            md5="0e33842e24a9c977be4e0107933c0723",
+            members={"u.data": "6e47046882bad158b0efbb84cd5cb987", "u.user": None, "u.item": None},
+        ),
+    )
+    age = Categorical("age", buckets=10)
 
     def __init__(self, threshold=4, history=50):
         if not 1 < threshold <= 5:
@@ -62,28 +73,49 @@ class MovieLens100K(Source):
     def schema(self):
         names = "user item gender occupation zip_code genre genres hour weekday".split()
         features = [Categorical(name) for name in names]
-        features += [Categorical("age", buckets=10), Numeric("year")]
+        features += [self.age, Numeric("year")]
         features += [Sequence(name, "item", self.history) for name in ("liked", "disliked")]
         return Schema(features, label="label", group="user")
 
     def files(self, root):
-        return [self.find(root, name) for name in ("u.data", "u.user", "u.item")]
+        return [self.find(root, name) for name in self.names]
 
     def frames(self, root, reader):
         data, user_file, item_file = self.files(root)
-        ratings = _whole(reader, data, RATING, "\t", RATING, RATING)
-        users = _people(_whole(reader, user_file, USER, "|", ["user", "age"], ["user"]), user_file)
-        items = _films(_whole(reader, item_file, ITEM, "|", ["item", *GENRES], ["item"]), item_file)
+        ratings = self.ratings(data, reader)
+        users, items = self.users(user_file, reader), self.items(item_file, reader)
+        check_unique(users, "user", user_file)
+        check_unique(items, "item", item_file)
+        users = users.with_columns(pl.col("zip_code").str.slice(0, 2))
         ratings = ratings.with_columns(label=(ratings["rating"] >= self.threshold).cast(pl.Int8))
         frame = self._with_histories(ratings).sort("time", "user", "item")
         when = pl.from_epoch("time", time_unit="s")
         frame = frame.with_columns(hour=when.dt.hour(), weekday=when.dt.weekday())
-        frame = _joined(frame, users, "user", data)
-        frame = _joined(frame, items, "item", data)
+        frame = _joined(frame, users, "user", data, self.names[1])
+        frame = _joined(frame, items, "item", data, self.names[2])
         edges = [0, *_cuts(frame["time"].to_numpy(), data), len(frame)]
         frame = frame.select(self.schema().columns)
         for split, (start, stop) in zip(SPLITS, itertools.pairwise(edges), strict=True):
             yield split, frame[start:stop]
+
+    def ratings(self, path, reader):
+        """The columns of `RATING`, whole numbers."""
+        return _whole(reader, path, RATING, "\t", RATING, RATING)
+
+    def users(self, path, reader):
+        """The columns of `USER`."""
+        return _whole(reader, path, USER, "|", ["user", "age"], ["user"])
+
+    def items(self, path, reader):
+        """The columns `item`, `year`, `genre` and `genres`."""
+        items = _whole(reader, path, ITEM, "|", ["item", *GENRES], ["item"])
+        names = [pl.when(pl.col(genre) == 1).then(pl.lit(genre)) for genre in GENRES]
+        return items.select(
+            "item",
+            year=pl.col("released").str.slice(-4).cast(pl.Float64, strict=False),
+            genre=pl.coalesce(names),
+            genres=pl.concat_str(names, separator="|", ignore_nulls=True),
+        )
 
     def _with_histories(self, ratings):
         """Sorts ratings by user and time, and adds the columns `liked` and `disliked`."""
@@ -111,7 +143,15 @@ def _whole(reader, path, columns, separator, numbers, required):
     frames = list(read)
     if not frames:
         raise ValueError(f"{path} must hold well-formed rows. Received: none")
-    frame = pl.concat(frames)
+    return checked(pl.concat(frames), path, numbers, required)
+
+
+def checked(frame, path, numbers, required):
+    """The frame of a file, with `numbers` as int64.
+
+    Raises:
+        ValueError: gaps in `required` columns, other than whole numbers.
+    """
     for name in required:
         gaps = frame[name].null_count()
         if gaps:
@@ -125,24 +165,8 @@ def _whole(reader, path, columns, separator, numbers, required):
     return frame.with_columns(pl.col(*numbers).cast(pl.Int64))
 
 
-def _people(users, path):
-    _check_unique(users, "user", path)
-    return users.with_columns(pl.col("zip_code").str.slice(0, 2))
-
-
-def _films(items, path):
-    """The columns `item`, `year`, `genre` and `genres`."""
-    _check_unique(items, "item", path)
-    names = [pl.when(pl.col(genre) == 1).then(pl.lit(genre)) for genre in GENRES]
-    return items.select(
-        "item",
-        year=pl.col("released").str.slice(-4).cast(pl.Float64, strict=False),
-        genre=pl.coalesce(names),
-        genres=pl.concat_str(names, separator="|", ignore_nulls=True),
-    )
-
-
-def _check_unique(frame, name, path):
+def check_unique(frame, name, path):
+    """Raises `ValueError` where a user or an item is described twice."""
     twice = frame.filter(frame[name].is_duplicated())[name]
     if len(twice):
         raise ValueError(
@@ -150,12 +174,13 @@ def _check_unique(frame, name, path):
         )
 
 
-def _joined(ratings, about, name, path):
+def _joined(ratings, about, name, path, described_in):
     """Adds what is known `about` users or items to their ratings."""
     strange = ratings.filter(~ratings[name].is_in(about[name].implode()))[name]
     if len(strange):
         raise ValueError(
-            f"Every {name} of {path} must be described in u.{name}. Received: {name} {strange[0]}"
+            f"Every {name} of {path} must be described in {described_in}. "
+            f"Received: {name} {strange[0]}"
         )
     return ratings.join(about, on=name, how="left", maintain_order="left")
 

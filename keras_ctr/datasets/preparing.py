@@ -12,6 +12,7 @@ from keras_ctr.datasets._shards.encode import encode_staged
 from keras_ctr.datasets._shards.lock import only_one
 from keras_ctr.datasets._shards.store import FORMAT, MANIFEST, read_manifest
 from keras_ctr.datasets._shards.writer import resumable, sweep, unfinished
+from keras_ctr.datasets.downloading import fetch
 from keras_ctr.datasets.progress import Progress
 
 REST = 0.5  # of the time of reading is what comes after it, for the progress
@@ -28,7 +29,7 @@ def key(source, root, on_bad_rows):
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def prepare(source, root=None, out=None, on_bad_rows="error", cache=None):
+def prepare(source, root=None, out=None, on_bad_rows="error", cache=None, download=False):
     """Writes the store of a source unless it is there already, and returns its folder.
 
     Args:
@@ -37,6 +38,7 @@ def prepare(source, root=None, out=None, on_bad_rows="error", cache=None):
         out: folder of the store; by default one below the cache.
         on_bad_rows: `"error"` or `"skip"`.
         cache: folder of prepared data; by default `cache_folder()`.
+        download: whether missing raw files are downloaded, see `downloading.fetch`.
 
     Raises:
         ValueError: bad rows, or `out` holds something else.
@@ -44,7 +46,10 @@ def prepare(source, root=None, out=None, on_bad_rows="error", cache=None):
         OSError: the store cannot be written.
     """
     reader = Reader(on_bad_rows)
-    root = source.locate(root, cache_folder(cache))
+    if download:
+        root = fetch(source, root, cache_folder(cache))
+    else:
+        root = source.locate(root, cache_folder(cache))
     data_key = key(source, root, on_bad_rows)
     folder = Path(out) if out else cache_folder(cache) / f"{source.title}-{data_key}"
     if not folder.name:  # of "."

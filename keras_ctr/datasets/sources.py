@@ -41,6 +41,8 @@ class Source:
         folders: names of the folders looked for below `$KERAS_CTR_DATA` and the cache's `raw`.
         extras: names of float columns that `frames` yields beside those of the schema.
         get: what to download, from where: the sentence shown when the files are missing.
+        downloads: `downloading.Download` objects, of which `download=True` fetches the files.
+        forbids: why they are not fetched, where the terms of the data set do not allow it.
         decided_by: names of columns that tell the split of rows that `frames` yields without one.
         resumable: whether `frames` yields one frame for each frame of the reader, whatever came
             before, so that a killed `prepare` need not read again what it has read.
@@ -51,6 +53,8 @@ class Source:
     folders = ()
     extras = ()
     get = ""
+    downloads = ()
+    forbids = ""
     decided_by = ()
     resumable = False
 

@@ -109,8 +109,8 @@ class Encoder:
         Args:
             frames: one data frame (pandas or polars) or an iterable of them, read once. Memory is
                 that of one frame and of the counts of distinct values.
-            first_row: number of the first row for error messages, or (for one frame) an array
-                with that of every row.
+            first_row: number of the first row for error messages; or an array with that of every
+                row; or, for several frames, an iterable of such arrays.
 
         Returns:
             The encoder itself.
@@ -121,17 +121,20 @@ class Encoder:
         """
         if self._fitted is not None:
             raise ValueError("The encoder is fitted already, and never changes. Make a new one.")
-        start, seen = first_row, 0
-        whole = is_frame(frames)
+        seen, starts = 0, None
+        if is_frame(frames):
+            frames, starts = [frames], iter([first_row])
+        elif not isinstance(first_row, int):
+            starts = iter(first_row)
+        names = [name for name in self._columns if name not in self._learnt]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for frame in [frames] if whole else frames:
+            for frame in frames:
                 frame = as_polars(frame)
+                start = first_row + seen if starts is None else next(starts)
                 self._check_columns(frame)
                 frame = self._with_derived(frame, partial(_row, start), held=False)
-                names = [name for name in self._columns if name not in self._learnt]
                 list(pool.map(partial(self._count, frame, start), names))
                 seen += len(frame)
-                start = first_row if whole else first_row + seen
         if not seen:
             raise ValueError("The encoder must be fitted on at least one row. Received: no rows")
         for column in self._columns.values():

@@ -58,7 +58,7 @@ def infer(df, label, group, numeric, categorical, sequences, drop, weight, cross
             raise unknown("column", name, frame.columns)
     if not len(frame):
         raise ValueError("`df` must have rows. Received: none")
-    y = _clicks(frame[label])
+    y = clicks_of(frame[label])
     guesses = {}
     for name in frame.columns:
         column = frame[name]
@@ -77,7 +77,7 @@ def infer(df, label, group, numeric, categorical, sequences, drop, weight, cross
         elif name in categorical:
             guesses[name] = Guess(_categorical(column), "in `categorical`")
         else:
-            guesses[name] = _guess(column, y)
+            guesses[name] = guess(column, y)
     left_out = [name for name, guess in guesses.items() if guess.feature is None]
     for name in left_out:
         if name not in drop:
@@ -129,7 +129,7 @@ def _numbered(column):
     return column.rank("dense").fill_null(0).cast(int).to_numpy()
 
 
-def _guess(column, y):
+def guess(column, y):
     """What one column is."""
     import polars as pl
 
@@ -333,7 +333,7 @@ def _separator(text):
     return None
 
 
-def _clicks(column):
+def clicks_of(column):
     """The label as float64 `(n,)`, or `None` where it is not yet 0 and 1."""
     try:
         return labels(column, column.name, lambda at: at)[:, 0].astype("float64")

@@ -180,7 +180,7 @@ def escaped(tokens):
     """Returns tokens (a polars series) as one text of a line each."""
     for character, written in (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r")):
         tokens = tokens.str.replace_all(character, written, literal=True)
-    return "".join([*(tokens + "\n")])
+    return tokens.str.join("\n")[0] + "\n" if len(tokens) else ""
 
 
 def _unescape(line):

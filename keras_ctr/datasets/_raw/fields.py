@@ -46,7 +46,10 @@ def locate(block, lines, width, separator):
         start[0] = 0
         np.add(cut[:-1], 1, out=start[1:])
         size = np.minimum(cut - start, LONGEST + 1)
-        found = windows[low:high].take(start, mode="clip").view(np.uint64)
+        if low < tail:
+            found = windows[low:high].take(start, mode="clip").view(np.uint64)
+        else:
+            found = np.empty(len(cut), np.uint64)
         if high > tail:
             for at in np.flatnonzero(start >= tail - low):
                 text = block[low + start[at] :][:LONGEST].ljust(LONGEST, b"\0")

@@ -33,6 +33,8 @@ class Parser:
         if not block:
             return pl.DataFrame()
         rows = count(block, "\n")
+        if b"\0" in block or (b"\r" in block and not (self.quoted and b'"' in block)):
+            return self._row_by_row(block, first_line)
         found = self._fields(block, rows) if self.located else None
         if found is not None:
             return found
@@ -44,7 +46,7 @@ class Parser:
 
     def _fields(self, block, rows):
         """The block as `Fields`, `None` if anything about it is out of the ordinary."""
-        if (self.quoted and b'"' in block) or b"\0" in block or not _is_utf8(block):
+        if (self.quoted and b'"' in block) or not _is_utf8(block):
             return None
         located = locate(block, rows, len(self.columns), self.separator)
         if located is None:
@@ -108,11 +110,16 @@ class Parser:
         split = self._quoted_rows if self.quoted else self._plain_rows
         rows, lines = [], []
         for line, row in split(text.split("\n")[:-1], first_line):
-            if _is_text("".join(row)):
+            text = "".join(row)
+            if not _is_text(text):
+                self.refuse(self.path, line, f"bytes that are no {self.encoding} text")
+            elif "\0" in text:
+                self.refuse(self.path, line, "a NUL byte, which no text has")
+            elif "\r" in text and not self.quoted:
+                self.refuse(self.path, line, "a carriage return (CR) that ends no line")
+            else:
                 rows.append(row)
                 lines.append(line)
-            else:
-                self.refuse(self.path, line, f"bytes that are no {self.encoding} text")
         frame = pl.DataFrame(rows, schema=dict.fromkeys(self.columns, pl.String), orient="row")
         frame = frame.with_columns(pl.all().replace("", None))
         frame, wrong = self._with_numbers(frame)

@@ -32,6 +32,7 @@ class Reader:
 
     Attributes:
         skipped: number of rows left out so far.
+        skipped_in: the same by file, `{path: rows}`.
         position: where the last frame ended, as JSON can hold it.
         located: whether a frame of text may be `Fields`, which hold what a `Source` needs of it.
         progress: called with the number of bytes of the file (as it lies on disk) just read.
@@ -43,7 +44,7 @@ class Reader:
                 f"`on_bad_rows` must be 'error' or 'skip'. Received: on_bad_rows={on_bad_rows!r}"
             )
         self.on_bad_rows = on_bad_rows
-        self.skipped = 0
+        self.skipped, self.skipped_in = 0, {}
         self.position = None
         self.located = False
         self._resumed = None
@@ -209,3 +210,4 @@ class Reader:
             log.warning("%s, line %d: %s. Such rows are skipped.", path, line, reason)
             self._warned = True
         self.skipped += 1
+        self.skipped_in[str(path)] = self.skipped_in.get(str(path), 0) + 1

@@ -103,12 +103,16 @@ def encode_staged(source, root, reader, folder, facts, work, advance, is_same):
     ids = _fit(encoder, staging, splits, lambda: advance(0.4 / len(staging.coded)))
     with Writer(folder, encoder, facts, work / "store") as writer:
         weights = Weights(encoder.schema)
+        for split, arrays in writer.shards():
+            weights.see(split, arrays)
         todo = _todo(staging, splits, writer)
         encoded = partial(_encoded_block, source, staging, splits, encoder, ids)
-        for parts in in_order(encoded, todo, os.cpu_count()):
-            for split, arrays, skipped in parts:
-                writer.add(split, arrays, skipped)
+        for parts, left_out in in_order(encoded, todo):
+            for split, arrays in parts:
+                writer.add(split, arrays)
                 weights.see(split, arrays)
+            for split, count in left_out:
+                writer.skip(split, count)
             advance(0.6 / len(staging.blocks))
         weights.check()
 
@@ -122,6 +126,7 @@ def _stage(source, root, reader, staging):
     rows = {}
     for block in staging.blocks:
         rows[block["split"]] = rows.get(block["split"], 0) + block["rows"]
+    skipped = _Skipped(reader, source.resumable)
 
     def frames():
         at = 0 if not source.resumable else known
@@ -130,19 +135,47 @@ def _stage(source, root, reader, staging):
             if at <= known or not len(frame):
                 at -= not len(frame)
                 continue
-            first, skipped, reader.skipped = rows.get(split, 0), reader.skipped, 0
+            first = rows.get(split, 0)
             rows[split] = first + len(frame)
-            yield at - 1, split, frame, first, skipped, reader.position
+            facts = {"split": split, "skipped": skipped.since(split), "position": reader.position}
+            yield at - 1, frame, first, facts
 
     def stage(item):
-        at, split, frame, first, skipped, position = item
-        block = staging.stage(frame, at, first, "" if split is None else f"In {split}: ")
-        return block | {"split": split, "skipped": skipped, "position": position}
+        at, frame, first, facts = item
+        split = facts["split"]
+        return staging.stage(frame, at, first, "" if split is None else f"In {split}: ") | facts
 
     for block in in_order(stage, frames()):
         staging.keep(block)
-    if reader.skipped and staging.blocks:  # behind the last row
-        staging.blocks[-1]["skipped"] += reader.skipped
+    if staging.blocks:
+        staging.blocks[-1]["skipped"] += skipped.since(staging.blocks[-1]["split"])  # at the end
+
+
+class _Skipped:
+    """Tells of which split the malformed rows are that have been left out.
+
+    Args:
+        reader: `Reader`.
+        by_file: whether each frame comes from the file where `reader.position` is.
+    """
+
+    def __init__(self, reader, by_file):
+        self._reader, self._by_file = reader, by_file
+        self._told, self._last = {}, None
+        reader.skipped, reader.skipped_in = 0, {}
+
+    def since(self, split):
+        """Returns `[split, rows]` pairs: those left out since the last call, before a frame."""
+        reader, found = self._reader, []
+        here = reader.position["path"] if self._by_file and reader.position else None
+        for path, count in reader.skipped_in.items():
+            new = count - self._told.get(path, 0)
+            if new:
+                before = self._last is not None and here is not None and path != here
+                found.append([self._last[0] if before else split, new])
+            self._told[path] = count
+        self._last = (split,)
+        return found
 
 
 def _fit(encoder, staging, splits, done):
@@ -175,12 +208,22 @@ def _fit(encoder, staging, splits, done):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ids = dict(zip(staging.coded, pool.map(learnt, staging.coded), strict=True))
     names = [name for name in encoder.given.columns if name not in ids]
+    some = [at for at, split in enumerate(splits) if not split.all()]
+    first = _first_rows(staging)
     encoder.fit(
-        staging.rest(at, names).filter(split == 0)
-        for at, split in enumerate(splits)
-        if not split.all()
+        (staging.rest(at, names).filter(splits[at] == 0) for at in some),
+        (first[at] + np.flatnonzero(splits[at] == 0) for at in some),
     )
     return ids
+
+
+def _first_rows(staging):
+    """The number of the first row of each block, among those of its split."""
+    rows, found = {}, []
+    for block in staging.blocks:
+        found.append(rows.get(block["split"], 0))
+        rows[block["split"]] = found[-1] + block["rows"]
+    return found
 
 
 def _todo(staging, splits, writer):
@@ -192,29 +235,35 @@ def _todo(staging, splits, writer):
         for name in SPLITS:
             there[name] -= drop[name]
         if drop == counts:
-            first = next(name for name in SPLITS if counts[name])
-            writer.skip(first, staging.blocks[at]["skipped"])
+            for name, count in _skipped(staging.blocks[at], counts):
+                writer.skip(name, count)
         else:
             yield at, drop
 
 
 def _encoded_block(source, staging, splits, encoder, ids, item):
-    """The encoded rows of a block: `(split, arrays, skipped rows)` for each of its splits."""
+    """The encoded rows of a block, `(split, arrays)` for each of its splits, and `_skipped`."""
     at, drop = item
     block, found = staging.blocks[at], []
     columns = {name: of[at][staging.codes(at, name)] for name, of in ids.items()}
-    first = sum(other["rows"] for other in staging.blocks[:at] if other["split"] == block["split"])
+    first = _first_rows(staging)[at]
     arrays = _encoded(encoder, block["split"], staging.rest(at), source.extras, first, columns)
-    skipped = block["skipped"]
+    counts = dict(zip(SPLITS, np.bincount(splits[at], minlength=len(SPLITS)), strict=True))
+    left_out = _skipped(block, counts)
     for number, name in enumerate(SPLITS):
         rows = np.flatnonzero(splits[at] == number)
         if len(rows):
             rows = rows[drop[name] :]
             whole = len(rows) == block["rows"]
             part = {key: array if whole else array[rows] for key, array in arrays.items()}
-            found.append((name, part, skipped))
-            skipped = 0
-    return found
+            found.append((name, part))
+    return found, left_out
+
+
+def _skipped(block, counts):
+    """The malformed rows left out before a block: `(split, rows)` pairs."""
+    first = next(name for name in SPLITS if counts[name])  # of a file that is yet to be cut
+    return [(first if split is None else split, count) for split, count in block["skipped"]]
 
 
 def _encoded(encoder, split, frame, extras, first_row, ids=None):

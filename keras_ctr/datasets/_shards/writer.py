@@ -88,6 +88,13 @@ class Writer:
         entry = self._splits.get(split)
         return sum(shard["rows"] for shard in entry["shards"]) if entry else 0
 
+    def shards(self):
+        """Yields `(split, arrays)` of the shards that a killed run has left, memory-mapped."""
+        for split, entry in self._splits.items():
+            for shard in entry["shards"]:
+                paths = {key: self._temporary / e["file"] for key, e in shard["arrays"].items()}
+                yield split, {key: np.load(path, mmap_mode="r") for key, path in paths.items()}
+
     def add(self, split, arrays, skipped_rows=0):
         """Appends encoded rows to a split.
 
