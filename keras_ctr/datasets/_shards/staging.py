@@ -13,7 +13,9 @@ that was killed goes on behind the last whole block.
 
 import io
 import json
+import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -194,22 +196,23 @@ class Staging:
 
     def _whole(self):
         """What the list of blocks says, up to the first one that is not there as it was written."""
-        path, found, length = self.folder / BLOCKS, [], 0
-        for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
+        path, found = self.folder / BLOCKS, []
+        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+        for line in lines:
             try:
-                block = json.loads(line) if line.endswith(b"\n") else None
+                found.append(json.loads(line) if line.endswith(b"\n") else None)
             except ValueError:
-                block = None
-            if block is None or not self._is_whole(len(found), block):
-                break
-            found.append(block)
-            length += len(line)
-        if path.is_file():
-            with open(path, "r+b") as file:
-                file.truncate(length)
-        return found
+                found.append(None)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            whole = list(pool.map(self._is_whole, range(len(found)), found))
+        count = whole.index(False) if False in whole else len(whole)
+        if lines:
+            os.truncate(path, sum(map(len, lines[:count])))
+        return found[:count]
 
     def _is_whole(self, at, block):
+        if block is None:
+            return False
         for ending, (size, crc32) in block["files"].items():
             path = self.folder / f"{at:06d}.{ending}"
             if not path.is_file() or path.stat().st_size != size or file_crc32(path) != crc32:
