@@ -1,5 +1,6 @@
 """Objects among arguments are patterns; arguments are checked where they are given."""
 
+import errno
 import inspect
 import json
 import pathlib
@@ -304,3 +305,28 @@ def test_names_by_pattern():
     assert zoo.names("di*") == ["din", "dien"]
     assert zoo.names("unimixer*") == ["unimixer", "unimixer_lite"]
     assert zoo.names("nothing*") == []
+
+
+def test_a_file_is_replaced_when_the_new_one_is_whole(tmp_path, monkeypatch):
+    """A full disk while saving leaves the old file, and nothing beside it."""
+    path = tmp_path / "model.keras"
+    model = zoo.get("lr").adapt(Schema([Categorical("c", size=5)], label="label"))
+    model.save(path)
+    old = path.read_bytes()
+    written = type(model).save_assets
+
+    def full(self, folder):
+        written(self, folder)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(model), "save_assets", full)
+        with pytest.raises(OSError, match="No space left"):
+            model.save(path)
+    assert path.read_bytes() == old
+    model.save(path)
+    model.save(str(path), overwrite=True)
+    assert [at.name for at in tmp_path.iterdir()] == ["model.keras"]
+    assert zoo.load(path).count_params() == model.count_params()
+    model.save(tmp_path / "folder", zipped=False)
+    assert (tmp_path / "folder").is_dir()

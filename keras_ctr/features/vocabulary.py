@@ -89,13 +89,12 @@ class Vocabulary:
                 found, count = block(at)
                 if not packed and isinstance(found, np.ndarray):
                     found = unpack(found, empty)
-                rows = np.arange(len(found))
                 if parts > 1:
                     rows = np.flatnonzero(_share(found, parts) == part)
                     found, count = found[rows], count[rows]
+                    where.append(ends[at] + rows)
                 tokens.append(found)
                 counts.append(count)
-                where.append(ends[at] + rows)
             if not tokens:
                 continue
             if packed:
@@ -106,7 +105,7 @@ class Vocabulary:
                 codes, values = found.codes, found.values
                 is_missing = values.is_null().to_numpy()
             total = np.bincount(codes, np.concatenate(counts), len(values)).astype("int64")
-            entry[np.concatenate(where)] = distinct + codes
+            entry[np.concatenate(where) if where else slice(None)] = distinct + codes
             missing.append(distinct + np.flatnonzero(is_missing))
             enough = np.flatnonzero((total >= max(self.feature.min_count, 1)) & ~is_missing)
             texts = unpack(values[enough], "") if packed else values[enough].cast(pl.String)

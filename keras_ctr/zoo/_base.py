@@ -15,7 +15,7 @@ from keras_ctr.layers.schema_layer import SchemaLayer
 from keras_ctr.training.trainer import Trainer
 from keras_ctr.zoo import _pretrained
 from keras_ctr.zoo._building import dtype_policy, symbolic_batch
-from keras_ctr.zoo._files import read_moved, without_parts
+from keras_ctr.zoo._files import read_moved, whole, without_parts
 from keras_ctr.zoo._patterns import patterns, require_alternatives, require_uncalled
 from keras_ctr.zoo._served import Served
 
@@ -261,9 +261,13 @@ class CTRModel(Checked, Served, Trainer):
         return model
 
     def save(self, filepath, overwrite=True, **kwargs):
-        """Keras's `save`."""
+        """Keras's `save`. A `.keras` file takes the place of an older one when it is whole."""
         self.settle()
-        super().save(filepath, overwrite=overwrite, **kwargs)
+        if not overwrite or kwargs.get("zipped") is False:
+            super().save(filepath, overwrite=overwrite, **kwargs)
+            return
+        with whole(filepath) as path:
+            super().save(path, **kwargs)
 
     def quantize(self, mode=None, config=None, **kwargs):
         """Raises `NotImplementedError`: only parts would be quantized, the tables not."""

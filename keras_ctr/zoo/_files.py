@@ -1,12 +1,40 @@
-"""Saved models of version 0.1, whose configs held made parts in the place of arguments.
+"""Files of saved models: written whole or not at all (`whole`), and those of version 0.1.
 
-Most of their weights are found without help: Keras looks for a part both under its own name and, by
-its class, among all layers of the model. Those it kept under an argument's name are in `moved`.
+The latter's configs held made parts in the place of arguments. Most of their weights are found
+without help: Keras looks for a part both under its own name and, by its class, among all layers of
+the model. Those it kept under an argument's name are in `moved`.
 """
+
+import contextlib
+import os
+import pathlib
+import uuid
 
 from keras_ctr.backend.internals import path_in
 from keras_ctr.layers.copies import unbuilt
 from keras_ctr.zoo._patterns import replaced
+
+
+@contextlib.contextmanager
+def whole(filepath):
+    """Yields a path to write a `.keras` file to, which takes its name when it is whole and on disk.
+
+    What stood there stays until then: a kill or a full disk leaves the old file. Folders, addresses
+    and other kinds of files are yielded as they are.
+    """
+    path = pathlib.Path(filepath)
+    is_file = path.suffix == ".keras" and "://" not in str(filepath) and not path.is_dir()
+    if not is_file or not path.parent.is_dir():
+        yield filepath
+        return
+    unfinished = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.unfinished.keras")
+    try:
+        yield unfinished
+        with open(unfinished, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def without_parts(config, cls):
