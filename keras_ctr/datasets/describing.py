@@ -133,7 +133,8 @@ def describe(
       of nothing counts half a row. Cells are ten quantile bins of train for quantities; for names,
       each token of the vocabulary from which 20 rows are to be expected in both parts, and one
       for all others; and one for missing values. Usual reading: below 0.1 little, to 0.25
-      moderate, above 0.25 a shift.
+      moderate, above 0.25 a shift; read after `psi_chance`, what rows drawn alike would show, is
+      taken off.
     - The AUC of a column alone is judged on valid (on test, where there is no valid): of its values
       as a score, or of the click rate of each value (or bin) in train, mixed with 10 rows of the
       overall one; the larger. A column is a likely leak above 0.95, unless so few rows may
