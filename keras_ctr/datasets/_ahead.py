@@ -5,7 +5,17 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
-CORES = os.cpu_count() or 1
+MOST = 16  # more hold too many blocks in memory at a time
+
+
+def cores():
+    """How many threads are worth while: one per core that this process may use, up to `MOST`."""
+    usable = getattr(os, "sched_getaffinity", None)
+    found = len(usable(0)) if usable else os.cpu_count() or 1
+    return min(found, MOST)
+
+
+CORES = cores()
 _working = threading.BoundedSemaphore(CORES)  # of all stages that work side by side
 
 

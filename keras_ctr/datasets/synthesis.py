@@ -229,7 +229,7 @@ def synthesize(name, rows, seed=0, path=None):
             if form.header:
                 names = [getattr(column, "name", column) for column in form.columns]
                 file.write((form.separator.join(names) + "\n").encode())
-            for lines, *facts in in_order(truth.lines, starts, os.cpu_count()):
+            for lines, *facts in in_order(truth.lines, starts):
                 file.write(lines)
                 truth.add(*facts)
                 progress.advance(len(facts[0]))

@@ -1,13 +1,12 @@
 """The two ways that rows of a source go: `encode` to memory, `encode_staged` to shards on disk."""
 
 import contextlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 
-from keras_ctr.datasets._ahead import in_order
+from keras_ctr.datasets._ahead import CORES, in_order
 from keras_ctr.datasets._shards.staging import Staging
 from keras_ctr.datasets._shards.writer import Writer
 from keras_ctr.datasets.sources import SPLITS
@@ -205,7 +204,7 @@ def _fit(encoder, staging, splits, done):
         done()
         return found
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(CORES) as pool:
         ids = dict(zip(staging.coded, pool.map(learnt, staging.coded), strict=True))
     names = [name for name in encoder.given.columns if name not in ids]
     some = [at for at, split in enumerate(splits) if not split.all()]

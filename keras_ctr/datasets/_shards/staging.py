@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from keras_ctr.datasets._ahead import CORES
 from keras_ctr.datasets._shards.checking import file_crc32
 from keras_ctr.datasets._shards.writer import writing
 from keras_ctr.datasets.sources import SPLITS
@@ -203,7 +204,7 @@ class Staging:
                 found.append(json.loads(line) if line.endswith(b"\n") else None)
             except ValueError:
                 found.append(None)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(CORES) as pool:
             whole = list(pool.map(self._is_whole, range(len(found)), found))
         count = whole.index(False) if False in whole else len(whole)
         if lines:
