@@ -12,6 +12,8 @@ from keras_ctr.datasets._shards.writer import Writer
 from keras_ctr.datasets.sources import SPLITS
 from keras_ctr.features.encoder import Encoder
 
+COLUMNS = 4  # of which vocabularies are made at a time: each may need half a gigabyte
+
 
 def encode(source, root, reader, open_sink, over=iter, encoder=None):
     """Encodes all rows of a source: fits an encoder on those of train, then encodes everything.
@@ -204,7 +206,7 @@ def _fit(encoder, staging, splits, done):
         done()
         return found
 
-    with ThreadPoolExecutor(CORES) as pool:
+    with ThreadPoolExecutor(min(CORES, COLUMNS)) as pool:
         ids = dict(zip(staging.coded, pool.map(learnt, staging.coded), strict=True))
     names = [name for name in encoder.given.columns if name not in ids]
     some = [at for at, split in enumerate(splits) if not split.all()]
