@@ -153,7 +153,7 @@ def prepare(
         known = option_names(kind)
     elif (path / MANIFEST).is_file():
         kind, known = None, []
-    elif path.exists() or any(at in str(path) for at in "*?["):
+    elif path.exists() or _is_pattern(name_or_path):
         kind, known = _user_files, ["label", "group", "weight", "schema", "valid", "test", "split"]
     elif path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"There is no such file or folder: {name_or_path}")
@@ -260,6 +260,12 @@ def read_frames(path, encoder, on_bad_rows="error", progress=None):
     if encoder.source in SOURCES:
         return source(encoder.source)().read(path, reader)
     return read_table(encoder.given, path, reader)
+
+
+def _is_pattern(path):
+    from keras_ctr.datasets.files import is_pattern  # here: a prepared folder opens without polars
+
+    return is_pattern(path)
 
 
 def _user_files(path, seed, on_bad_rows, label=None, group=None, schema=None, weight=None, **cut):

@@ -20,10 +20,9 @@ class Coded:
     values: Any
     first: np.ndarray
 
-    def counts(self, rows=None):
-        """How often each value is there: in all rows, or in those of a boolean mask `(n,)`."""
-        codes = self.codes if rows is None else self.codes[rows]
-        return np.bincount(codes, minlength=len(self.values))
+    def counts(self):
+        """How often each value is there."""
+        return np.bincount(self.codes, minlength=len(self.values))
 
 
 def coded(column, hashes=None):
@@ -72,6 +71,6 @@ def _by_value(column):
     return Coded(codes, column.gather(first), first)
 
 
-def smallest(codes, size):
-    """Returns codes below `size` in the smallest unsigned type that holds them."""
-    return codes.astype(np.min_scalar_type(max(size - 1, 0)), copy=False)
+def code_type(size):
+    """The smallest unsigned type that holds codes below `size`."""
+    return np.min_scalar_type(max(size - 1, 0))

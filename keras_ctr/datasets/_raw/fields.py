@@ -65,15 +65,14 @@ class Fields:
     """The columns of a block. As a data frame, as far as a `Source` needs one.
 
     Args:
-        block: bytes of whole lines.
         names: of the fields of a line.
         numbers: names of those that hold numbers.
         located: what `locate` returned.
         read: function of names; returns these columns as a data frame, for fields that are long.
     """
 
-    def __init__(self, block, names, numbers, located, read):
-        self._block, self._names, self._numbers = block, names, numbers
+    def __init__(self, names, numbers, located, read):
+        self._names, self._numbers = names, numbers
         self._keys, self._longest = located
         self._read = read
         self._packed, self._columns, self._long = {}, {}, None

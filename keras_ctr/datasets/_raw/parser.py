@@ -25,7 +25,6 @@ class Parser:
         self.refuse = refuse
 
     def __call__(self, block, first_line):
-        """The rows of a block, and the number of its lines."""
         if b"\r" in block:
             block = block.replace(b"\r\n", b"\n")
         if self.encoding != "utf-8":
@@ -52,7 +51,7 @@ class Parser:
         if located is None:
             return None
         read = partial(self._read, block, self.numbers)
-        found = Fields(block, self.columns, self.numbers, located, read)
+        found = Fields(self.columns, self.numbers, located, read)
         try:
             return found if found.numbers_are() else None
         except pl.exceptions.PolarsError:

@@ -4,9 +4,12 @@ import json
 import os
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+
+from keras_ctr.datasets._ahead import CORES
 
 WHEN = ("once", "always", "never")
 CHECKED = ".checked.json"  # in the folder of a store: what has been checked, and its state then
@@ -106,6 +109,36 @@ class Shard(dict):
             self._check(key, array)
             self._unchecked.discard(key)
         return array
+
+
+def taken_up(path, is_whole):
+    """Reads the list that a killed run has left, and cuts off what is not whole.
+
+    Args:
+        path: file of a line of JSON per thing written, in order; it may be absent.
+        is_whole: function of the number of a thing and what its line says: whether it is there as
+            it was written. Called on several threads.
+
+    Returns:
+        The list of things up to the first one that is not whole.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line) if line.endswith(b"\n") else None)
+        except ValueError:
+            found.append(None)
+
+    def asked(at, one):
+        return one is not None and is_whole(at, one)
+
+    with ThreadPoolExecutor(CORES) as pool:
+        whole = list(pool.map(asked, range(len(found)), found))
+    count = whole.index(False) if False in whole else len(whole)
+    if lines:
+        os.truncate(path, sum(map(len, lines[:count])))
+    return found[:count]
 
 
 def file_crc32(path):

@@ -107,7 +107,8 @@ def encode_staged(source, root, reader, folder, facts, work, advance, is_same):
         for split, arrays in writer.shards():
             weights.see(split, arrays)
         todo = _todo(staging, splits, writer)
-        encoded = partial(_encoded_block, source, staging, splits, encoder, ids)
+        first = _first_rows(staging)
+        encoded = partial(_encoded_block, source, staging, splits, first, encoder, ids)
         for parts, left_out in in_order(encoded, todo):
             for split, arrays in parts:
                 writer.add(split, arrays)
@@ -231,7 +232,7 @@ def _todo(staging, splits, writer):
     """Yields the blocks of which shards are missing: `(block, {split: rows that are there})`."""
     there = {name: writer.written(name) for name in SPLITS}
     for at, split in enumerate(splits):
-        counts = dict(zip(SPLITS, np.bincount(split, minlength=len(SPLITS)).tolist(), strict=True))
+        counts = _counts(split)
         drop = {name: min(there[name], count) for name, count in counts.items()}
         for name in SPLITS:
             there[name] -= drop[name]
@@ -242,15 +243,14 @@ def _todo(staging, splits, writer):
             yield at, drop
 
 
-def _encoded_block(source, staging, splits, encoder, ids, item):
+def _encoded_block(source, staging, splits, first, encoder, ids, item):
     """The encoded rows of a block, `(split, arrays)` for each of its splits, and `_skipped`."""
     at, drop = item
     block, found = staging.blocks[at], []
     columns = {name: of[at][staging.codes(at, name)] for name, of in ids.items()}
-    first = _first_rows(staging)[at]
-    arrays = _encoded(encoder, block["split"], staging.rest(at), source.extras, first, columns)
-    counts = dict(zip(SPLITS, np.bincount(splits[at], minlength=len(SPLITS)), strict=True))
-    left_out = _skipped(block, counts)
+    rest = staging.rest(at)
+    arrays = _encoded(encoder, block["split"], rest, source.extras, first[at], columns)
+    left_out = _skipped(block, _counts(splits[at]))
     for number, name in enumerate(SPLITS):
         rows = np.flatnonzero(splits[at] == number)
         if len(rows):
@@ -259,6 +259,11 @@ def _encoded_block(source, staging, splits, encoder, ids, item):
             part = {key: array if whole else array[rows] for key, array in arrays.items()}
             found.append((name, part))
     return found, left_out
+
+
+def _counts(split):
+    """`{split: rows}` of a block."""
+    return dict(zip(SPLITS, np.bincount(split, minlength=len(SPLITS)).tolist(), strict=True))
 
 
 def _skipped(block, counts):

@@ -13,19 +13,16 @@ that was killed goes on behind the last whole block.
 
 import io
 import json
-import os
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from keras_ctr.datasets._ahead import CORES
-from keras_ctr.datasets._shards.checking import file_crc32
+from keras_ctr.datasets._shards.checking import file_crc32, taken_up
 from keras_ctr.datasets._shards.writer import writing
 from keras_ctr.datasets.sources import SPLITS
-from keras_ctr.features.coding import coded, smallest
+from keras_ctr.features.coding import code_type, coded
 from keras_ctr.features.packing import Packed, pack, plain_keys
 from keras_ctr.features.tokens import plain, plain_value, texts_of
 
@@ -53,7 +50,7 @@ class Staging:
         self.extras = list(extras)
         with writing(self._store):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.blocks = self._whole()
+            self.blocks = taken_up(self.folder / BLOCKS, self._is_whole)
             self._journal = open(self.folder / BLOCKS, "a", encoding="utf-8")  # noqa: SIM115
 
     def close(self):
@@ -83,7 +80,7 @@ class Staging:
         for name in self.coded:
             packed = None if hashes is not None else self._packed(frame, name)
             if packed is not None:
-                codes.append(smallest(packed.codes, len(packed.keys)).tobytes())
+                codes.append(packed.codes.astype(code_type(len(packed.keys))).tobytes())
                 keys.append(packed.keys)
                 sizes.append(-len(packed.keys))
                 continue
@@ -92,7 +89,7 @@ class Staging:
             except ValueError as error:
                 raise ValueError(f"{where}{error}") from error
             tokens[name] = plain(texts).alias(name).implode()
-            codes.append(smallest(found, len(texts)).tobytes())
+            codes.append(found.astype(code_type(len(texts))).tobytes())
             sizes.append(len(texts))
         kept = [name for name in (*self.schema.columns, *self.extras) if name not in self.coded]
         rest = frame.select(kept) if isinstance(frame, pl.DataFrame) else frame.frame(kept)
@@ -148,7 +145,7 @@ class Staging:
     def codes(self, at, name):
         """The codes of a column of a block, `(rows,)`, unsigned."""
         column, block = self.coded.index(name), self.blocks[at]
-        types = [np.min_scalar_type(max(abs(size) - 1, 0)) for size in block["tokens"]]
+        types = [code_type(abs(size)) for size in block["tokens"]]
         start = sum(block["rows"] * kind.itemsize for kind in types[:column])
         path = self.folder / f"{at:06d}.codes"
         return np.fromfile(path, types[column], block["rows"], offset=start)
@@ -195,25 +192,7 @@ class Staging:
                 found.append(np.full(block["rows"], SPLITS.index(block["split"]), np.int8))
         return found
 
-    def _whole(self):
-        """What the list of blocks says, up to the first one that is not there as it was written."""
-        path, found = self.folder / BLOCKS, []
-        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-        for line in lines:
-            try:
-                found.append(json.loads(line) if line.endswith(b"\n") else None)
-            except ValueError:
-                found.append(None)
-        with ThreadPoolExecutor(CORES) as pool:
-            whole = list(pool.map(self._is_whole, range(len(found)), found))
-        count = whole.index(False) if False in whole else len(whole)
-        if lines:
-            os.truncate(path, sum(map(len, lines[:count])))
-        return found[:count]
-
     def _is_whole(self, at, block):
-        if block is None:
-            return False
         for ending, (size, crc32) in block["files"].items():
             path = self.folder / f"{at:06d}.{ending}"
             if not path.is_file() or path.stat().st_size != size or file_crc32(path) != crc32:

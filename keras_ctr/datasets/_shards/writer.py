@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_ctr._version import __version__
-from keras_ctr.datasets._shards.checking import file_crc32, signed
+from keras_ctr.datasets._shards.checking import file_crc32, signed, taken_up
 from keras_ctr.datasets._shards.split import bounds
 from keras_ctr.datasets._shards.store import FORMAT, MANIFEST
 from keras_ctr.datasets.sources import SPLITS
@@ -162,18 +162,12 @@ class Writer:
 
     def _take_up(self):
         """Counts the shards that a killed run has listed, as far as they are whole."""
-        path, length = self._temporary / SHARDS, 0
-        for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
-            try:
-                split, clicks, shard = json.loads(line) if line.endswith(b"\n") else None
-            except (TypeError, ValueError):
-                break
-            if not all(map(self._is_whole, shard["arrays"].values())):
-                break
+        for split, clicks, shard in taken_up(self._temporary / SHARDS, self._shard_is_whole):
             self._count(split, clicks, shard)
-            length += len(line)
-        if path.is_file():
-            os.truncate(path, length)
+
+    def _shard_is_whole(self, at, listed):
+        _, _, shard = listed
+        return all(map(self._is_whole, shard["arrays"].values()))
 
     def _is_whole(self, entry):
         path = self._temporary / entry["file"]
